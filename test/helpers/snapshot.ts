@@ -1,0 +1,54 @@
+// What a node holds, as sorted lines, so that "nothing is left" is a comparison of two lists.
+//
+//   link {"ifname":"cni0",...}   address cni0 10.1.0.1/16   route {"dst":...}   rule {...}   nft {"table":...}   file /run/...
+//
+// Left out is what changes by itself or names no object: interface indexes, flags of an idle link, handles, counters.
+import type { Netns, Node } from "./node.ts";
+
+const folders = ["/etc/cni", "/run", "/var/lib/cni", "/var/lib/tenon"];
+
+/** Everything that a plugin could leave in a node. With a pod's namespace: its links, addresses, routes, rules, nft. */
+export async function snapshot(place: Node | Netns): Promise<string[]> {
+  const json = async (command: string, ...args: string[]) => {
+    const { stdout } = await place.exec(command, args);
+    return JSON.parse(stdout || "[]");
+  };
+  const [links, addresses, routes4, routes6, rules4, rules6, ruleset, files] = await Promise.all([
+    json("ip", "-j", "-d", "link"),
+    json("ip", "-j", "addr"),
+    json("ip", "-j", "-4", "route", "show", "table", "all"),
+    json("ip", "-j", "-6", "route", "show", "table", "all"),
+    json("ip", "-j", "-4", "rule"),
+    json("ip", "-j", "-6", "rule"),
+    json("nft", "-j", "list", "ruleset"),
+    "path" in place && typeof place.path === "function"
+      ? place.exec("find", [...folders, "-printf", "%p%y\n"]).then(({ stdout }) => stdout.split("\n"))
+      : [],
+  ]);
+  const lines = [
+    ...links.map(({ ifname, address, mtu, master, ifalias, linkinfo }: any) =>
+      ["link", JSON.stringify({ ifname, kind: linkinfo?.info_kind, address, mtu, master, ifalias })].join(" "),
+    ),
+    ...addresses.flatMap(({ ifname, addr_info }: any) =>
+      addr_info.map(({ local, prefixlen }: any) => `address ${ifname} ${local}/${prefixlen}`),
+    ),
+    ...[...routes4, ...routes6].map((route) => `route ${JSON.stringify({ ...route, flags: undefined })}`),
+    ...[...rules4, ...rules6].map((rule) => `rule ${JSON.stringify(rule)}`),
+    ...ruleset.nftables
+      .filter((object: any) => !object.metainfo)
+      .map((object: any) => `nft ${JSON.stringify(object, (key, value) => (volatile.has(key) ? undefined : value))}`),
+    ...files.map((line) => `file ${line.slice(0, -1)}${line.endsWith("d") ? "/" : ""}`),
+  ];
+  return lines.sort();
+}
+
+const volatile = new Set(["handle", "packets", "bytes", "expires"]);
+
+/** What `after` has and `before` had not, and the reverse; lines that match `allowed` do not count. */
+export function leftOver(before: string[], after: string[], allowed: RegExp[] = []): string[] {
+  const [old, now] = [new Set(before), new Set(after)];
+  return [
+    ...after.filter((line) => !old.has(line)).map((line) => `+ ${line}`),
+    ...before.filter((line) => !now.has(line)).map((line) => `- ${line}`),
+  ].filter((line) => !allowed.some((pattern) => pattern.test(line)));
+}
