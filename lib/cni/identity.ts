@@ -1,0 +1,43 @@
+// What an attachment is called on the host, so that DEL and GC find what ADD made without being told anything else.
+import { sha512 } from "#ffi";
+
+const alphabet = "abcdefghijklmnopqrstuvwxyz234567"; // RFC 4648 base32 in lower case: legal in link names
+
+function base32(bytes: Uint8Array, length: number): string {
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (let at = 0; text.length < length; ) {
+    if (bits < 5) {
+      value = ((value << 8) | bytes[at++]!) & 0xffff;
+      bits += 8;
+    }
+    bits -= 5;
+    text += alphabet[(value >> bits) & 31];
+  }
+  return text;
+}
+
+/** The host end of an attachment's veth: "tn" and 13 characters of hash (65 bits), within IFNAMSIZ. */
+export function hostLinkName(network: string, containerId: string, ifname: string): string {
+  return `tn${base32(sha512(`${network}\0${containerId}\0${ifname}`), 13)}`;
+}
+
+/** A locally administered MAC address made from `text`. */
+export function hashedMac(text: string): string {
+  const [first, ...rest] = sha512(text).subarray(0, 6);
+  return [(first! & 0xfc) | 2, ...rest].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+const longest = 120; // an nftables comment has 128 bytes
+
+/** The label of an attachment in link aliases and nftables comments: network/container/ifname, hashed when long. */
+export function labelOf(network: string, containerId: string, ifname: string): string {
+  const label = `${network}/${containerId}/${ifname}`;
+  return label.length <= longest ? label : `~${base32(sha512(network), 26)}/${base32(sha512(containerId), 26)}/${ifname}`;
+}
+
+/** Whether a label is of an attachment to this network. */
+export function isOfNetwork(label: string, network: string): boolean {
+  return label.startsWith(`${network}/`) || label.startsWith(`~${base32(sha512(network), 26)}/`);
+}

@@ -1,0 +1,80 @@
+// The main line of every plugin: environment and stdin in, one JSON document out.
+import { environment, programName } from "#ffi";
+import { readAll, status, writeAll } from "../sys/file.ts";
+import { exit } from "../sys/libc.ts";
+import { CniError, codes, toCniError } from "./errors.ts";
+import { assertVersion, makeRequest, type Plugin, readConfiguration, readVerb, type Suite } from "./request.ts";
+import { newest, versions, writeResult } from "./result.ts";
+import { serve } from "./serve.ts";
+
+/** Serves one request of `plugin` and ends the process. `suite` holds what it may delegate to in this process. */
+export function main(plugin: Plugin<any>, suite: Suite = {}): never {
+  let printed = "0.1.0";
+  try {
+    if (!environment.CNI_COMMAND) return about(plugin);
+    const verb = readVerb(environment);
+    if (verb === "VERSION") {
+      const supportedVersions = plugin.versions ?? versions;
+      return finish(0, `${JSON.stringify({ cniVersion: newest, supportedVersions })}\n`);
+    }
+    const stdin = readStdin();
+    const json = readConfiguration(stdin);
+    assertVersion(verb, json.cniVersion, plugin.versions);
+    printed = json.cniVersion;
+    if (verb === "ADD" || verb === "DEL") assertForeignNamespace(environment.CNI_NETNS ?? "");
+    const result = serve(plugin, makeRequest(plugin, verb, environment, json, stdin, suite));
+    return finish(0, result ? writeResult(result, json.cniVersion) : "");
+  } catch (error) {
+    return finish(1, errorText(toCniError(error), printed));
+  }
+}
+
+/** Serves as the plugin whose name the process was called by. */
+export function mainOf(suite: Suite): never {
+  const name = programName.slice(programName.lastIndexOf("/") + 1);
+  const plugin = Object.hasOwn(suite, name) ? suite[name] : undefined;
+  if (plugin) return main(plugin, suite);
+  const error = new CniError(codes.badEnvironment, `Cannot run as "${name}": call me as one of ${Object.keys(suite).join(", ")}`);
+  return finish(1, errorText(error, newest));
+}
+
+function readStdin(): Uint8Array {
+  try {
+    return readAll(0);
+  } catch (error) {
+    throw new CniError(codes.ioFailure, `Cannot read the configuration on stdin: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+// The Go library looks only after the work is done; here a mistake changes nothing.
+function assertForeignNamespace(path: string): void {
+  if (path === "" || ["1", "true"].includes((environment.CNI_NETNS_OVERRIDE ?? "").toLowerCase())) return;
+  const theirs = status(path);
+  const ours = status("/proc/self/ns/net");
+  if (theirs && ours && theirs.inode === ours.inode && theirs.device === ours.device) {
+    throw new CniError(codes.invalidNamespace, `Cannot use CNI_NETNS "${path}": it is the plugin's own network namespace`);
+  }
+}
+
+function errorText({ code, message, details }: CniError, cniVersion: string): string {
+  return JSON.stringify({ cniVersion, code, msg: message, details }, null, 4);
+}
+
+function about(plugin: Plugin<any>): never {
+  const name = programName.slice(programName.lastIndexOf("/") + 1);
+  const spoken = (plugin.versions ?? versions).join(", ");
+  writeAll(2, new TextEncoder().encode(`CNI ${name} plugin of Tenon\nCNI protocol versions supported: ${spoken}\n`));
+  exit(0);
+}
+
+/** Prints and leaves by _exit, which spares the runtime's own tidying. */
+function finish(status: number, text: string): never {
+  try {
+    if (text !== "") writeAll(1, new TextEncoder().encode(text), "the result to stdout");
+    exit(status);
+  } catch (error) {
+    // Either stdout is closed, or the C library cannot be called at all (a JIT that is forbidden): say it the other way.
+    console.log(text.startsWith("{") && status !== 0 ? text : errorText(toCniError(error), newest));
+    process.exit(1);
+  }
+}

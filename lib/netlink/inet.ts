@@ -1,0 +1,140 @@
+// Addresses as text and as the bytes that the wire carries (inet_pton(3), inet_ntop(3)).
+// Reading follows Go's net.ParseIP, which decides what other CNI software accepts: no leading zeros in IPv4,
+// no zone, an IPv4-mapped IPv6 address is its IPv4 address. Writing follows RFC 5952.
+
+/** The 4 or 16 bytes of an address, or undefined if `text` is none. */
+export function parseIp(text: string): Uint8Array | undefined {
+  return text.includes(":") ? parseIp6(text) : parseIp4(text);
+}
+
+function parseIp4(text: string): Uint8Array | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4) return undefined;
+  const bytes = new Uint8Array(4);
+  for (let i = 0; i < 4; i++) {
+    const part = parts[i]!;
+    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    bytes[i] = Number(part);
+  }
+  return bytes;
+}
+
+function parseIp6(text: string): Uint8Array | undefined {
+  const halves = text.split("::");
+  if (halves.length > 2) return undefined;
+  const head = groups(halves[0]!, halves.length === 1);
+  const tail = halves.length === 2 ? groups(halves[1]!, true) : [];
+  if (!head || !tail) return undefined;
+  const missing = 8 - head.length - tail.length;
+  if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
+  const words = [...head, ...new Array<number>(missing).fill(0), ...tail];
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 8; i++) {
+    bytes[2 * i] = words[i]! >> 8;
+    bytes[2 * i + 1] = words[i]! & 255;
+  }
+  const mapped = words.slice(0, 5).every((word) => word === 0) && words[5] === 0xffff;
+  return mapped ? bytes.slice(12) : bytes;
+}
+
+/** The 16-bit groups between colons; the last may be an IPv4 address if it ends the text. */
+function groups(text: string, last: boolean): number[] | undefined {
+  if (text === "") return [];
+  const parts = text.split(":");
+  const words: number[] = [];
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!;
+    if (last && i === parts.length - 1 && part.includes(".")) {
+      const four = parseIp4(part);
+      if (!four) return undefined;
+      words.push((four[0]! << 8) | four[1]!, (four[2]! << 8) | four[3]!);
+    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) words.push(Number.parseInt(part, 16));
+    else return undefined;
+  }
+  return words;
+}
+
+/** The canonical text of 4 or 16 address bytes. */
+export function formatIp(bytes: Uint8Array): string {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
+  if (bytes.length !== 16) throw new RangeError(`Cannot read an address of ${bytes.length} bytes`);
+  const words: number[] = [];
+  for (let i = 0; i < 16; i += 2) words.push((bytes[i]! << 8) | bytes[i + 1]!);
+  let start = -1;
+  let length = 1; // a single zero group is written out
+  for (let i = 0; i < 8; i++) {
+    let run = 0;
+    while (i + run < 8 && words[i + run] === 0) run++;
+    if (run > length) [start, length] = [i, run];
+    i += run;
+  }
+  const hex = (some: number[]) => some.map((word) => word.toString(16)).join(":");
+  return start < 0 ? hex(words) : `${hex(words.slice(0, start))}::${hex(words.slice(start + length))}`;
+}
+
+/** An address with the length of its network's prefix: "10.1.2.3/24". */
+export interface Cidr {
+  ip: Uint8Array;
+  prefix: number;
+}
+
+/** Reads "address/length"; host bits are kept. Undefined if `text` is no such thing. */
+export function parseCidr(text: string): Cidr | undefined {
+  const slash = text.indexOf("/");
+  if (slash < 0) return undefined;
+  const ip = parseIp(text.slice(0, slash));
+  const length = text.slice(slash + 1);
+  if (!ip || !/^(0|[1-9][0-9]{0,2})$/.test(length)) return undefined;
+  const prefix = Number(length);
+  // Go refuses a mapped address whose length is meant for IPv6: its 4 bytes and the length do not fit.
+  return prefix <= ip.length * 8 ? { ip, prefix } : undefined;
+}
+
+export function formatCidr({ ip, prefix }: Cidr): string {
+  return `${formatIp(ip)}/${prefix}`;
+}
+
+/** The address as a number, for counting through ranges. */
+export function ipToNumber(ip: Uint8Array): bigint {
+  let number = 0n;
+  for (const byte of ip) number = (number << 8n) | BigInt(byte);
+  return number;
+}
+
+/** The address of `length` bytes with this number. */
+export function numberToIp(number: bigint, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let i = length - 1; i >= 0; i--, number >>= 8n) bytes[i] = Number(number & 255n);
+  return bytes;
+}
+
+/** The network's own address: the host bits cleared. */
+export function networkOf({ ip, prefix }: Cidr): Uint8Array {
+  return ip.map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - at * 8))));
+}
+
+/** Whether `ip` is in the network, of the same family. */
+export function contains(network: Cidr, ip: Uint8Array): boolean {
+  return (
+    network.ip.length === ip.length && equalBytes(networkOf(network), networkOf({ ip, prefix: network.prefix }))
+  );
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+/** AF_INET or AF_INET6. */
+export function familyOf(ip: Uint8Array): 2 | 10 {
+  return ip.length === 4 ? 2 : 10;
+}
+
+/** The 6 bytes of a MAC address written with colons, or undefined. */
+export function parseMac(text: string): Uint8Array | undefined {
+  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text)) return undefined;
+  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+}
+
+export function formatMac(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}

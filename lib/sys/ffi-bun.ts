@@ -1,0 +1,60 @@
+// The foreign-function face under Bun. `#ffi` in package.json picks this file or its twin ffi-deno.ts.
+import { CString, dlopen, type FFIFunction, ptr, read } from "bun:ffi";
+
+/** How one C function is called: argument kinds, then the kind of its result. */
+export type Signature = readonly [args: readonly Kind[], returns: Kind | "void"];
+export type Kind = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
+export type Call = (...args: any[]) => any;
+
+const kinds = { i32: "i32", u32: "u32", i64: "i64_fast", usize: "usize", buffer: "ptr", pointer: "ptr", void: "void" };
+
+/** Binds the C functions of `table` in the first of `libraries` that loads. */
+export function link(libraries: string[], table: Record<string, Signature>): Record<string, Call> {
+  const symbols: Record<string, FFIFunction> = {};
+  for (const name in table) {
+    const [args, returns] = table[name]!;
+    symbols[name] = { args: args.map((kind) => kinds[kind]), returns: kinds[returns] } as FFIFunction;
+  }
+  let refusal: unknown;
+  for (const library of libraries) {
+    try {
+      return dlopen(library, symbols).symbols as Record<string, Call>;
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  throw refusal;
+}
+
+/** The 32-bit number that `pointer` points at (errno). */
+export function readI32(pointer: number): number {
+  return read.i32(pointer as any, 0);
+}
+
+/** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */
+export function addressOf(buffer: Uint8Array): number {
+  return ptr(buffer);
+}
+
+/** The NUL-terminated text that `pointer` points at. */
+export function readText(pointer: number): string {
+  return new CString(pointer as any).toString();
+}
+
+export function sha512(text: string): Uint8Array {
+  return new Bun.CryptoHasher("sha512").update(text).digest();
+}
+
+/** Runs a program to its end: `input` on its stdin, stderr passed through. */
+export function runProgram(
+  path: string,
+  env: Record<string, string>,
+  input: Uint8Array,
+): { status: number; output: string } {
+  const child = Bun.spawnSync([path], { env, stdin: input as any, stdout: "pipe", stderr: "inherit" });
+  return { status: child.exitCode ?? 1, output: child.stdout.toString() };
+}
+
+/** Arguments after the program's own name, and the name it was called by. */
+export const programName: string = process.argv0;
+export const environment: Record<string, string | undefined> = process.env;
