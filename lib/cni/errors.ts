@@ -1,6 +1,8 @@
 // Errors at the boundary, as the specification's section "Error" wants them printed.
 // https://www.cni.dev/docs/spec/#error
 
+export { isErrno } from "../sys/libc.ts";
+
 /** Codes of the specification, the Go library's (8, 999), and our own from 100. */
 export const codes = {
   incompatibleVersion: 1,

@@ -1,0 +1,78 @@
+// Addresses of links on a host or in a pod.
+import { badConfig, CniError, codes } from "../cni/errors.ts";
+import { type Cidr, contains, formatIp, ipToNumber, networkOf, numberToIp, parseCidr, parseIp } from "../netlink/inet.ts";
+import {
+  type Address,
+  createAddress,
+  deleteAddress,
+  dumpAddresses,
+  IFA_F_DADFAILED,
+  IFA_F_NODAD,
+  IFA_F_TENTATIVE,
+  readAddress,
+} from "../netlink/rtnl/address.ts";
+import { changeLink, type Link } from "../netlink/rtnl/link.ts";
+import type { Namespace } from "../netns/netns.ts";
+import { libc } from "../sys/libc.ts";
+
+/** An address as the kernel is to get it: IPv4 with its broadcast address, IPv6 without duplicate detection. */
+export function addressOf(index: number, cidr: Cidr, duplicateDetection = false): Address {
+  const address: Address = { index, ip: formatIp(cidr.ip), prefix: cidr.prefix };
+  if (cidr.ip.length === 16) return duplicateDetection ? address : { ...address, flags: IFA_F_NODAD };
+  if (cidr.prefix > 30) return address;
+  const mask = networkOf({ ip: new Uint8Array(4).fill(255), prefix: cidr.prefix });
+  return { ...address, broadcast: formatIp(networkOf(cidr).map((byte, at) => byte | (~mask[at]! & 255))) };
+}
+
+/** The first address of the network that an "address/length" is in: the gateway where none is named. */
+export function firstAddress(address: string): string {
+  const network = networkOf(parseCidr(address)!);
+  return formatIp(numberToIp(ipToNumber(network) + 1n, network.length));
+}
+
+/** The addresses of one link. */
+export function listAddresses(ns: Namespace, index: number): Address[] {
+  return ns.route.dump(dumpAddresses(index)).map(readAddress).filter((address) => address.index === index);
+}
+
+/**
+ * Gives a bridge the gateway's address. It may have one IPv4 address, and IPv6 addresses of subnets that do not
+ * overlap: another one is an error, or is taken away with `force`.
+ */
+export function ensureGatewayAddress(ns: Namespace, bridge: Link, text: string, force: boolean): void {
+  const wanted = parseCidr(text)!;
+  const clash = ({ ip, prefix, scope }: Address): boolean => {
+    const other = cidrOf(ip, prefix);
+    if (other.ip.length !== wanted.ip.length || scope !== 0) return false;
+    return wanted.ip.length === 4 || contains(other, wanted.ip) || contains(wanted, other.ip);
+  };
+  const addresses = listAddresses(ns, bridge.index);
+  if (addresses.some(({ ip, prefix }) => `${ip}/${prefix}` === text)) return;
+  const others = addresses.filter(clash);
+  if (others.length > 0 && !force) {
+    const { ip, prefix } = others[0]!;
+    throw badConfig("bridge", bridge.name, `it has address ${ip}/${prefix} already, and the gateway is to be ${text}`);
+  }
+  ns.route.request(
+    ...others.map(deleteAddress),
+    { ...createAddress(addressOf(bridge.index, wanted)), accept: ["EEXIST"] },
+    // Named explicitly, the MAC address stays when ports come and go.
+    ...(bridge.mac ? [changeLink({ index: bridge.index, mac: bridge.mac })] : []),
+  );
+}
+
+function cidrOf(ip: string, prefix: number): Cidr {
+  return { ip: parseIp(ip)!, prefix };
+}
+
+/** Waits until duplicate detection is over: 1 s as a rule, 5 s at most. */
+export function waitForAddresses(ns: Namespace, index: number): void {
+  for (let waited = 0; ; waited += 50) {
+    const addresses = listAddresses(ns, index).filter(({ ip }) => ip.includes(":"));
+    const failed = addresses.find(({ flags = 0 }) => flags & IFA_F_DADFAILED);
+    if (failed) throw new CniError(codes.systemFailure, `Cannot use address ${failed.ip}: another host has it`);
+    if (!addresses.some(({ flags = 0 }) => flags & IFA_F_TENTATIVE)) return;
+    if (waited >= 5000) throw new CniError(codes.tryAgain, "Cannot finish: duplicate address detection takes over 5 s");
+    libc().poll(new Uint8Array(8), 0, 50);
+  }
+}

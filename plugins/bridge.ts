@@ -1,0 +1,322 @@
+#!/usr/bin/env bun
+// bridge: a virtual Ethernet pair between the pod and a bridge on the host.
+// https://www.cni.dev/plugins/current/main/bridge/
+import { any, bool, cidrText, config, int, list, mac, object, oneOf, parseArgs, string } from "../lib/cni/config.ts";
+import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
+import { delegate } from "../lib/cni/delegate.ts";
+import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
+import { main } from "../lib/cni/main.ts";
+import type { Plugin, Request } from "../lib/cni/request.ts";
+import { assertOnePerFamily, dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
+import { ensureGatewayAddress, firstAddress } from "../lib/ip/address.ts";
+import {
+  createVeth,
+  ensureBridge,
+  findLink,
+  isPromiscuous,
+  isUp,
+  type Link,
+  listLinks,
+  removeLink,
+  removeLinks,
+  setLinkUp,
+} from "../lib/ip/link.ts";
+import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
+import { assertConfigured, configureInterface, host, inPod, inPodIfAny, type Namespace } from "../lib/ip/pod.ts";
+import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
+import { ensureForwarding, writeSysctls } from "../lib/ip/sysctl.ts";
+import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
+
+const vlanId = { min: 1, max: 4094 };
+
+const conf = config({
+  bridge: [string, { default: "cni0" }, "the bridge; made if there is none"],
+  isGateway: [bool, { default: false }, "give the bridge the gateway's address and let the host forward"],
+  isDefaultGateway: [bool, { default: false }, "also make it the pod's default route"],
+  forceAddress: [bool, { default: false }, "replace another address that the bridge has"],
+  ipMasq: [bool, { default: false }, "hide pods behind the host's address when they talk to the outside"],
+  ipMasqBackend: [oneOf("nftables", "iptables", ""), "accepted for compatibility: always nftables, through the kernel"],
+  masqExempt: [list(cidrText), { default: [] }, "networks that see pods' own addresses: the cluster's pods and nodes"],
+  mtu: [int, { min: 68, max: 65535 }, "of the bridge when it is made, and of the pair; default: the kernel's"],
+  hairpinMode: [bool, { default: false }, "let a pod reach itself through the bridge"],
+  promiscMode: [bool, { default: false }, "set the bridge promiscuous, which also lets a pod reach itself"],
+  vlan: [int, { min: 0, max: 4094 }, "VLAN of the pod's untagged frames; the bridge is then made with VLAN filtering"],
+  vlanTrunk: [
+    list(
+      object({
+        id: [int, vlanId, "one VLAN"],
+        minID: [int, vlanId, "first of several"],
+        maxID: [int, vlanId, "last of several"],
+      }),
+    ),
+    { default: [] },
+    "VLANs that reach the pod tagged",
+  ],
+  preserveDefaultVlan: [bool, { default: false }, "keep VLAN 1 on the port"],
+  macspoofchk: [bool, { default: false }, "drop frames from the pod with another source MAC address than its own"],
+  portIsolation: [bool, { default: false }, "keep pods of the bridge from each other"],
+  enabledad: [bool, { default: false }, "test IPv6 addresses for duplicates, which takes a second"],
+  disableContainerInterface: [bool, { default: false }, "leave the pod's end down; without ipam only"],
+  ipam: [object({ type: [string, { default: "" }, "plugin that gives the addresses"] }), "address management"],
+  dns: [object(dnsConf), "replaces what ipam says of name resolution"],
+  runtimeConfig: [object({ mac: [mac, "MAC address of the pod's end"] }), "capabilities"],
+  args: [object({ cni: [object({ mac: [mac, "MAC address of the pod's end"] }), "arguments"] }), "arguments"],
+  capabilities: [any, "accepted: the runtime's concern"],
+});
+
+type BridgeRequest = Request<typeof conf>;
+
+/** All that ADD makes besides the addresses, from the configuration alone. CHECK compares the same. */
+function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
+  if (conf.hairpinMode && conf.promiscMode) {
+    throw badConfig("hairpinMode", true, "not together with promiscMode: each lets a pod reach itself");
+  }
+  if (conf.disableContainerInterface && conf.ipam?.type) {
+    throw badConfig("disableContainerInterface", true, "not together with ipam: an interface that is down has no use for addresses");
+  }
+  const vlans = portVlans(conf.vlan || undefined, conf.vlanTrunk);
+  const named = conf.runtimeConfig?.mac ?? conf.args?.cni?.mac ?? mac.read(parseArgs(args, ["MAC"]).MAC ?? "", "CNI_ARGS MAC", {});
+  return {
+    bridge: {
+      name: conf.bridge,
+      mtu: conf.mtu,
+      promiscuous: conf.promiscMode,
+      settings: vlans.length > 0 ? { vlanFiltering: true } : undefined,
+    },
+    hostName: hostLinkName(network, containerId, ifname),
+    label: labelOf(network, containerId, ifname),
+    port: conf.hairpinMode || conf.portIsolation ? { hairpin: conf.hairpinMode, isolated: conf.portIsolation } : undefined,
+    vlans,
+    isGateway: conf.isGateway || conf.isDefaultGateway,
+    mac: named,
+  };
+}
+
+function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vlanTrunk"]): PortVlan[] {
+  const vlans: PortVlan[] = native === undefined ? [] : [{ id: native, pvid: true, untagged: true }];
+  trunk.forEach(({ id, minID, maxID }, at) => {
+    const key = `vlanTrunk[${at}]`;
+    if ((minID === undefined) !== (maxID === undefined)) {
+      throw badConfig(key, { minID, maxID }, "minID and maxID go together");
+    }
+    if (minID !== undefined && maxID !== undefined) {
+      if (minID > maxID) throw badConfig(`${key}.minID`, minID, `must not be over maxID ${maxID}`);
+      vlans.push({ id: minID, end: maxID });
+    }
+    if (id !== undefined) vlans.push({ id });
+  });
+  return vlans;
+}
+
+/** The addresses that IPAM gave, with gateways and routes as this configuration wants them. */
+function addressing(request: BridgeRequest, given: Result, isGateway: boolean): { ips: IpConfig[]; routes: RouteConfig[] } {
+  const { conf, cniVersion } = request;
+  if (!given.ips?.length) {
+    throw new CniError(codes.invalidConfig, `Cannot use ipam.type ${JSON.stringify(conf.ipam?.type)}: it gave no address`);
+  }
+  assertOnePerFamily(given.ips.map(({ address }) => address), cniVersion);
+  const ips = given.ips.map(({ address, gateway }) => ({
+    interface: 2,
+    address,
+    gateway: gateway ?? (isGateway ? firstAddress(address) : undefined),
+  }));
+  const routes = [...(given.routes ?? [])];
+  if (conf.isDefaultGateway) {
+    for (const { gateway } of ips) {
+      const dst = gateway!.includes(":") ? "::/0" : "0.0.0.0/0";
+      // One that IPAM asks for already, by this gateway or by the first, is the same route.
+      const same = routes.some((route) => route.dst === dst && (route.gw === undefined || route.gw === gateway));
+      if (!same) routes.push({ dst, gw: gateway });
+    }
+  }
+  return { ips, routes };
+}
+
+function add(request: BridgeRequest): Result {
+  const { conf, netns, ifname, network } = request;
+  const want = wanted(request);
+  return inPod(netns, (pod) =>
+    transaction((undo) => {
+      let given: Result = {};
+      if (conf.ipam?.type) {
+        given = delegate(request, conf.ipam.type, "ADD");
+        undo(() => delegate(request, conf.ipam!.type, "DEL"));
+      }
+      const { ips, routes } = conf.ipam?.type ? addressing(request, given, want.isGateway) : { ips: [], routes: [] };
+
+      const bridge = ensureBridge(host, want.bridge);
+      const pair = plug(pod, request, bridge, want, ips);
+      undo(() => removeLink(host, { name: want.hostName }));
+      if (want.vlans.length > 0) setPortVlans(host, pair.host.index, want.vlans, conf.preserveDefaultVlan);
+      if (conf.macspoofchk) {
+        ensureSpoofCheck(host, { label: want.label, port: want.hostName, mac: pair.pod.mac! });
+        undo(() => removeSpoofCheck(host, { label: want.label, port: want.hostName }));
+      }
+
+      const interfaces = [
+        { name: bridge.name!, mac: bridge.mac, mtu: bridge.mtu },
+        { name: want.hostName, mac: pair.host.mac, mtu: pair.host.mtu },
+        { name: ifname, mac: pair.pod.mac, mtu: pair.pod.mtu ?? pair.host.mtu, sandbox: netns },
+      ];
+      if (ips.length > 0) {
+        configureInterface(pod, { ifname, index: pair.pod.index, ips, routes, duplicateDetection: conf.enabledad });
+        if (want.isGateway) {
+          const gateway = gatewayLink(bridge, conf.vlan, conf.mtu);
+          if (gateway !== bridge) interfaces.push({ name: gateway.name!, mac: gateway.mac, mtu: gateway.mtu });
+          openGateway(gateway, ips, conf.forceAddress);
+        }
+        if (conf.ipMasq) {
+          const addresses = ips.map(({ address }) => address);
+          ensureMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
+          undo(() => removeMasquerade(host, { network, label: want.label, addresses }));
+        }
+      } else if (!conf.disableContainerInterface) {
+        configureInterface(pod, { ifname, index: pair.pod.index, ips, routes });
+      }
+      return { interfaces, ips, routes, dns: isSet(conf.dns) ? conf.dns : given.dns };
+    }),
+  );
+}
+
+/** Makes the pair: one end in the pod, the other a port of the bridge. */
+function plug(pod: Namespace, request: BridgeRequest, bridge: Link, want: ReturnType<typeof wanted>, ips: IpConfig[]) {
+  const { hostName, label, port } = want;
+  const spec = {
+    hostName,
+    podName: request.ifname,
+    hostMac: hashedMac(`${label} host`),
+    podMac: want.mac ?? macOf(ips[0]?.address, label),
+    mtu: request.conf.mtu,
+    master: bridge.index,
+    port,
+    alias: label,
+  };
+  let pair: ReturnType<typeof createVeth>;
+  try {
+    pair = createVeth(host, pod, spec);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+    if (findLink(pod, request.ifname)) {
+      throw new CniError(codes.alreadyExists, `Cannot use CNI_IFNAME "${request.ifname}": the container has a link of that name`);
+    }
+    // The same attachment in an earlier namespace, which something keeps alive: its DEL never came.
+    removeLink(host, { name: hostName });
+    pair = createVeth(host, pod, spec);
+  }
+  writeSysctls(host, { [`ipv6/conf/${hostName}/accept_ra`]: "0" });
+  return pair;
+}
+
+/** A MAC address made from the IP address: who gets the address next gets the MAC too, and no neighbour is misled. */
+function macOf(address: string | undefined, label: string): string {
+  if (address === undefined || address.includes(":")) return hashedMac(address ?? label);
+  return ["0a", "58", ...address.split("/")[0]!.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"))].join(":");
+}
+
+/** The link that carries the gateway's address: the bridge, or with a VLAN a pair of its own, one end a port in it. */
+function gatewayLink(bridge: Link, vlan: number | undefined, mtu: number | undefined): Link {
+  if (!vlan) return bridge;
+  const name = `${bridge.name}.${vlan}`;
+  const there = findLink(host, name);
+  if (there) return there;
+  const hostName = hostLinkName(bridge.name!, "gateway", `${vlan}`);
+  const pair = createVeth(host, host, { hostName, podName: name, mtu, master: bridge.index, alias: `${name} gateway` });
+  setPortVlans(host, pair.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
+  setLinkUp(host, pair.pod.index);
+  return findLink(host, name) ?? pair.pod;
+}
+
+function openGateway(link: Link, ips: readonly IpConfig[], force: boolean): void {
+  for (const { address, gateway } of ips) {
+    ensureGatewayAddress(host, link, `${gateway}/${address.split("/")[1]}`, force);
+    ensureForwarding(host, gateway!.includes(":") ? 6 : 4);
+  }
+}
+
+const isSet = (dns: Result["dns"]): boolean => dns !== undefined && Object.values(dns).some((value) => value !== undefined);
+
+function check(request: BridgeRequest): void {
+  const { conf, netns, ifname, network, prevResult } = request;
+  const want = wanted(request);
+  const differs = (what: string) => new CniError(codes.checkFailed, `Cannot use ${what}`);
+  if (conf.ipam?.type) delegate(request, conf.ipam.type, "CHECK");
+  if (!prevResult) throw badConfig("prevResult", undefined, "CHECK needs the result of ADD");
+  const bridge = findLink(host, conf.bridge);
+  if (bridge?.info?.kind !== "bridge") throw differs(`bridge "${conf.bridge}": there is no bridge of that name`);
+  if (conf.promiscMode && !isPromiscuous(bridge)) throw differs(`bridge "${conf.bridge}": it is not promiscuous`);
+  inPod(netns, (pod) => {
+    const inner = findLink(pod, ifname);
+    if (!inner) throw differs(`link "${ifname}": it is not in the container`);
+    const mac = prevResult.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox === netns)?.mac;
+    if (mac && mac.toLowerCase() !== inner.mac) throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
+    if (isUp(inner) === conf.disableContainerInterface) {
+      throw differs(`link "${ifname}": it is ${isUp(inner) ? "up" : "down"}`);
+    }
+    // By index, so that pairs that another suite made pass too.
+    const outer = inner.link === undefined ? undefined : findLink(host, inner.link);
+    if (outer?.info?.kind !== "veth" || outer.master !== bridge.index) {
+      throw differs(`link "${ifname}": its other end is no port of bridge "${conf.bridge}"`);
+    }
+    if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
+    if (want.vlans.length > 0) assertPortVlans(host, outer.index, want.vlans);
+    if (conf.macspoofchk) checkSpoofCheck(host, { label: want.label, port: outer.name!, mac: inner.mac! });
+    const mine = prevResult.ips?.filter(({ interface: at }) => at === undefined || prevResult.interfaces?.[at]?.name === ifname);
+    assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
+    if (conf.ipMasq && outer.name === want.hostName) {
+      const addresses = mine?.map(({ address }) => address) ?? [];
+      checkMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
+    }
+  });
+}
+
+function del(request: BridgeRequest): void {
+  const { conf, containerId, ifname, network, netns, prevResult } = request;
+  const hostName = hostLinkName(network, containerId, ifname);
+  const label = labelOf(network, containerId, ifname);
+  runAll("DEL", [
+    () => {
+      // A pair that another suite made has a name of its own: it is found in the pod.
+      if (!removeLink(host, { name: hostName })) inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
+    },
+    () => {
+      const addresses = prevResult?.ips?.map(({ address }) => address);
+      if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
+    },
+    () => {
+      if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName });
+    },
+    // Last: nobody else gets the address while it still answers here.
+    () => {
+      if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
+    },
+  ]);
+}
+
+function gc(request: BridgeRequest): void {
+  const { conf, network, validAttachments } = request;
+  const keep = new Set(validAttachments!.map(({ containerId, ifname }) => labelOf(network, containerId, ifname)));
+  runAll("GC", [
+    () => {
+      const dead = listLinks(host, { kind: "veth" }).filter(({ alias = "" }) => isOfNetwork(alias, network) && !keep.has(alias));
+      removeLinks(host, dead);
+    },
+    () => sweepMasquerade(host, { network, keep }),
+    () => sweepSpoofCheck(host, { network, keep }),
+    () => {
+      if (conf.ipam?.type) delegate(request, conf.ipam.type, "GC");
+    },
+  ]);
+}
+
+export const plugin: Plugin<typeof conf> = {
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status: (request) => {
+    if (request.conf.ipam?.type) delegate(request, request.conf.ipam.type, "STATUS");
+  },
+};
+
+if (import.meta.main) main(plugin);
