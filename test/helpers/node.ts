@@ -10,9 +10,9 @@
 // A process namespace, because closing it kills everything inside, also what daemonised itself: nothing is hunted by name.
 // Its PID 1 is a shell that waits for end of file on its input, so the node also goes when the test process is killed.
 import { constants } from "node:fs";
-import { access, mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, readdir, rm, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { execa } from "execa";
 
 /** How a process in a node is run: the environment is exactly `env` and a PATH; 20 s unless told. */
@@ -25,7 +25,7 @@ export type ExecOptions = {
   reject?: boolean;
 };
 export type Ran = { stdout: string; stderr: string; exitCode: number };
-type Exec = (command: string, args?: readonly string[], options?: ExecOptions) => Promise<Ran>;
+export type Exec = (command: string, args?: readonly string[], options?: ExecOptions) => Promise<Ran>;
 
 /** A pod's namespace in a node: `path` is valid inside the node; `exec` runs there with the node's files. */
 export type Netns = { name: string; path: string; exec: Exec; close(): Promise<void> };
@@ -34,9 +34,13 @@ export type Node = AsyncDisposable & {
   name: string;
   /** Folder for this node's files on the machine's disk, at the same path inside and outside; removed by close. */
   dir: string;
+  /** Parent group for containers, as `--cgroup-parent`: groups are the machine's, so close removes it. */
+  cgroup: string;
   /** The command line that enters the node; `enter("/run/netns/x")` goes on into that network namespace. */
   enter(netns?: string): string[];
   exec: Exec;
+  /** Runs in a network namespace that somebody else made, by its path inside the node. */
+  execAt(netns: string): Exec;
   /** The path by which the test process sees a file of the node. */
   path(inside: string): string;
   netns(name: string): Promise<Netns>;
@@ -118,6 +122,9 @@ export async function makeNode(name: string, { uplink = false, reaps = true }: N
     const { isTerminated } = await holder;
     clearTimeout(late);
     await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+    for (const hierarchy of ["", ...(await readdir("/sys/fs/cgroup").catch(() => []))]) {
+      await removeCgroup(join("/sys/fs/cgroup", hierarchy, basename(dir)));
+    }
     if (isTerminated) throw new Error(`Cannot close node ${name}: had to be killed`);
   };
   try {
@@ -148,6 +155,13 @@ export async function needPrograms(...programs: string[]): Promise<void> {
   if (missing.length) throw new Error(`Cannot run this test: programs missing: ${missing.join(", ")}`);
 }
 
+async function removeCgroup(group: string): Promise<void> {
+  const within = await readdir(group, { withFileTypes: true }).catch(() => undefined); // most hierarchies lack it
+  if (!within) return;
+  for (const entry of within) if (entry.isDirectory()) await removeCgroup(join(group, entry.name));
+  await rmdir(group);
+}
+
 function untilReady(
   holder: { stdout: NodeJS.ReadableStream; pid?: number | undefined } & Promise<any>,
   name: string,
@@ -172,8 +186,10 @@ function nodeOf(name: string, dir: string, pid: number, close: () => Promise<voi
   const node: Node = {
     name,
     dir,
+    cgroup: `/${basename(dir)}`,
     enter,
     exec: execIn(enter()),
+    execAt: (netns) => execIn(enter(netns)),
     path: (inside) => `/proc/${pid}/root${inside}`,
     async netns(pod) {
       await node.exec("ip", ["netns", "add", pod]);
@@ -190,7 +206,7 @@ function netnsOf(node: Node, name: string): Netns {
   return {
     name,
     path,
-    exec: execIn(node.enter(path)),
+    exec: node.execAt(path),
     async close() {
       await node.exec("ip", ["netns", "delete", name]);
     },

@@ -1,0 +1,162 @@
+// Pods through containerd's CRI, as the kubelet runs them; the plugin folder holds the plugins under test and nothing else.
+//   TENON_BIN=/usr/lib/cni bun test test/clients      the same with the reference plugins
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Containerd, type PodStatus, startContainerd } from "../helpers/containerd.ts";
+import { GrpcError } from "../helpers/cri/grpc.ts";
+import { makeNode, type Node, needPrograms } from "../helpers/node.ts";
+import { pluginFolder } from "../helpers/plugin-folder.ts";
+import { leftOver, snapshot } from "../helpers/snapshot.ts";
+
+const range = (subnet: string) => [{ subnet }];
+const bridge = (...subnets: string[]) => ({
+  type: "bridge",
+  bridge: "cni0",
+  isGateway: true,
+  ipam: {
+    type: "host-local",
+    ranges: subnets.map(range),
+    routes: subnets.map((subnet) => ({ dst: subnet.includes(":") ? "::/0" : "0.0.0.0/0" })),
+  },
+});
+
+/** What may stay: the bridge, the pointer to the last address, the lock, and containerd's own files. */
+const allowed = [
+  /^\+ link \{"ifname":"cni0"/,
+  /^\+ address cni0 /,
+  /^\+ route .*"dev":"cni0"/,
+  /^\+ file \/var\/lib\/cni\/(networks|results)\/$/,
+  /^\+ file \/var\/lib\/cni\/networks\/pods\/(last_reserved_ip\.\d|lock)?$/,
+  /^\+ file \/run\/(containerd|runc)\//,
+];
+
+async function serve(node: Node, plugins: string, ...chain: object[]): Promise<Containerd> {
+  const networks = join(node.dir, "net.d");
+  await mkdir(networks);
+  const list = { cniVersion: "1.0.0", name: "pods", plugins: chain };
+  await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
+  return startContainerd(node, { plugins, networks });
+}
+
+// Not expect().rejects: it runs the event loop from within itself, and there HTTP/2 streams do not always end.
+async function refusal(call: Promise<unknown>): Promise<string> {
+  const answer = await call.catch((error) => error);
+  if (!(answer instanceof GrpcError)) throw new Error(`Cannot see a refusal: got ${answer}`);
+  return answer.message;
+}
+
+let plugins: string;
+beforeAll(async () => {
+  await needPrograms("ping");
+  plugins = await pluginFolder("bridge", "host-local", "loopback");
+});
+
+describe("twelve pods", () => {
+  let [node, containerd, before, ids, running]: any[] = [];
+  const every = <T>(list: T[], work: (item: T, at: number) => Promise<unknown>) => Promise.all(list.map(work));
+
+  /** Each pod reaches the next one; the node reaches each pod, and each pod the node. */
+  const pingAll = () =>
+    every(running as PodStatus[], async ({ netns, ip }, at) => {
+      const next = running[(at + 1) % running.length].ip;
+      await node.execAt(netns)("ping", ["-c1", "-W2", next]);
+      await node.execAt(netns)("ping", ["-c1", "-W2", "10.1.0.1"]);
+      await node.exec("ping", ["-c1", "-W2", ip]);
+    });
+
+  beforeAll(async () => {
+    node = await makeNode("twelve");
+    before = await snapshot(node);
+    containerd = await serve(node, plugins, bridge("10.1.0.0/16"));
+  }, 30_000);
+  afterAll(async () => {
+    await containerd?.close();
+    await node?.close();
+  }, 30_000);
+
+  test("started at once get an address each, and reach each other and the node", async () => {
+    expect(await containerd.networkProblem()).toBe("");
+    ids = await Promise.all(Array.from({ length: 12 }, (_, at) => containerd.runPod(`pod-${at}`)));
+    running = await Promise.all(ids.map(containerd.podStatus));
+    expect(new Set(running.map(({ ip }: PodStatus) => ip)).size).toBe(12);
+    for (const { ready, ip } of running) {
+      expect(ready).toBe(true);
+      expect(ip).toMatch(/^10\.1\.0\.([2-9]|1\d)$/);
+    }
+    await pingAll();
+  }, 30_000);
+
+  test("run containers that see the pod's address and its loopback", async () => {
+    const container = await containerd.runContainer(ids[0]);
+    const { stdout } = await containerd.execSync(container, ["ip", "addr", "show", "dev", "eth0"]);
+    expect(stdout).toContain(`inet ${running[0].ip}/16`);
+    for (const address of ["127.0.0.1", running[1].ip]) {
+      expect(await containerd.execSync(container, ["ping", "-c1", "-W2", address])).toMatchObject({ exitCode: 0 });
+    }
+  }, 30_000);
+
+  test("keep addresses and connections while containerd is killed and started again", async () => {
+    await containerd.kill9();
+    await pingAll();
+    await containerd.restart();
+    expect((await containerd.pods()).sort()).toEqual([...ids].sort());
+    expect(await Promise.all(ids.map(containerd.podStatus))).toEqual(running);
+    const late = await containerd.runPod("late");
+    expect(running.map(({ ip }: PodStatus) => ip)).not.toContain((await containerd.podStatus(late)).ip);
+    ids.push(late);
+  }, 30_000);
+
+  test("stop at once, and again, and leave nothing when removed", async () => {
+    await every(ids, containerd.stopPod);
+    const stopped = leftOver(before, await snapshot(node), allowed);
+    expect(stopped).toEqual([]);
+    await every(ids, containerd.stopPod);
+    await every(ids, containerd.removePod);
+    await every(ids, containerd.removePod); // the kubelet may ask again
+    expect(await containerd.pods()).toEqual([]);
+    expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
+  }, 30_000);
+});
+
+test("a pod on two stacks has both addresses and reaches another over both", async () => {
+  await using node = await makeNode("dual");
+  await using containerd = await serve(node, plugins, bridge("10.1.0.0/16", "fd00:1::/64"));
+  const [one, other] = await Promise.all(["a", "b"].map((name) => containerd.runPod(name).then(containerd.podStatus)));
+  expect(one!.ips.map((ip) => ip.replace(/[23]$/, "X"))).toEqual(["10.1.0.X", "fd00:1::X"]);
+  for (const ip of other!.ips) await node.execAt(one!.netns)("ping", ["-c1", "-W2", ip]);
+}, 30_000);
+
+test("a pod that finds no free address leaves nothing, and the address can be had again", async () => {
+  await using node = await makeNode("full");
+  const before = await snapshot(node);
+  await using containerd = await serve(node, plugins, bridge("10.1.0.0/30"));
+  const first = await containerd.runPod("first");
+  expect((await containerd.podStatus(first)).ip).toBe("10.1.0.2");
+  const held = await snapshot(node);
+  expect(await refusal(containerd.runPod("second"))).toContain("failed to setup network");
+  expect(leftOver(held, await snapshot(node), allowed)).toEqual([]);
+  expect(await containerd.pods()).toEqual([first]);
+  await containerd.stopPod(first);
+  await containerd.removePod(first);
+  expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
+  expect((await containerd.podStatus(await containerd.runPod("third"))).ip).toBe("10.1.0.2");
+}, 30_000);
+
+test("a pod that a later plugin of the list refuses leaves nothing", async () => {
+  await using node = await makeNode("refused");
+  const before = await snapshot(node);
+  const folder = join(node.dir, "bin");
+  await mkdir(folder);
+  for (const name of ["bridge", "host-local", "loopback"]) await symlink(join(plugins, name), join(folder, name));
+  const words = JSON.stringify({ cniVersion: "1.0.0", code: 100, msg: "refused by the test" });
+  await writeFile(
+    join(folder, "refuse"),
+    `#!/bin/sh\ncat > /dev/null\n[ $CNI_COMMAND = ADD ] || exit 0\necho '${words}'\nexit 1\n`,
+    { mode: 0o755 },
+  );
+  await using containerd = await serve(node, folder, bridge("10.1.0.0/16"), { type: "refuse" });
+  expect(await refusal(containerd.runPod("a"))).toContain("refused by the test");
+  expect(await containerd.pods()).toEqual([]);
+  expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
+}, 30_000);
