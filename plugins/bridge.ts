@@ -25,6 +25,7 @@ import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } 
 import { assertConfigured, configureInterface, host, inPod, inPodIfAny, type Namespace } from "../lib/ip/pod.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
 import { ensureForwarding, writeSysctls } from "../lib/ip/sysctl.ts";
+import { unplugLink } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
 
 const vlanId = { min: 1, max: 4094 };
@@ -275,15 +276,15 @@ function del(request: BridgeRequest): void {
   const label = labelOf(network, containerId, ifname);
   runAll("DEL", [
     () => {
-      // A pair that another suite made has a name of its own: it is found in the pod.
-      if (!removeLink(host, { name: hostName })) inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
-    },
-    () => {
       const addresses = prevResult?.ips?.map(({ address }) => address);
       if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
     },
     () => {
       if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName });
+    },
+    () => {
+      // A pair that another suite made has a name of its own: it is found in the pod.
+      if (!unplugLink(hostName)) inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
     },
     // Last: nobody else gets the address while it still answers here.
     () => {

@@ -55,6 +55,11 @@ export class Namespace {
     return this.#netfilter;
   }
 
+  /** The descriptor of the nfnetlink socket, if one is open. */
+  get netfilterFd(): number | undefined {
+    return (this.#netfilter?.transport as { fd?: number } | undefined)?.fd;
+  }
+
   /** Runs `body` with the process inside this namespace: synchronous calls of lib/sys only. */
   run<T>(body: () => T): T {
     if (this.#fd === undefined) return body();

@@ -38,6 +38,9 @@ function numeric(call: Call, [args]: Signature): Call {
   return (...given) => call(...given.map((value, at) => (wide[at] ? BigInt(value) : value)));
 }
 
+/** Whether a pointer that a call returns can be handed to another call, or written into a structure, as a number. */
+export const pointersAreNumbers = false;
+
 /** The 32-bit number that `pointer` points at (errno). */
 export function readI32(pointer: any): number {
   return new Deno.UnsafePointerView(pointer).getInt32();

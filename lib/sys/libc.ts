@@ -1,7 +1,7 @@
 // The C library calls that the suite stands on, each with the types it really takes.
 // Every call that fails throws a SystemError; EINTR is retried where the call can block.
 // Numbers of flags and modes: asm-generic headers, the same on x86-64 and arm64 unless said otherwise.
-import { link, readI32, type Signature } from "#ffi";
+import { link, pointersAreNumbers, readI32, type Signature } from "#ffi";
 
 const table = {
   read: [["i32", "buffer", "usize"], "i32"],
@@ -43,15 +43,37 @@ type Functions = { [N in Name]: (...args: Values<(typeof table)[N][0]>) => numbe
 
 export const AT_FDCWD = -100;
 
-/** glibc first, then musl's names for the same library. */
-export const libraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+// What only glibc has, for the helper process of helper.ts.
+const glibcTable = {
+  ...table,
+  getcontext: [["buffer"], "i32"],
+  makecontext: [["buffer", "pointer", "i32", "i64", "i64", "i64", "i64", "i64", "i64", "i64"], "void"],
+  clone: [["pointer", "pointer", "i32", "pointer"], "i32"],
+  dlsym: [["pointer", "buffer"], "pointer"],
+} as const satisfies Record<string, Signature>;
 
 let linked: Functions | undefined;
+let complete = false;
 
 /** The bound functions. Linked at first use, so that a refusal can still be reported as a CNI error. */
 export function libc(): Functions {
-  linked ??= link(libraries, table) as unknown as Functions;
+  if (linked) return linked;
+  try {
+    linked = link(["libc.so.6"], glibcTable) as unknown as Functions;
+    complete = true;
+  } catch {
+    // No glibc: musl's names for the same library. Its refusal is the one that is reported.
+    linked = link(["libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"], table) as unknown as Functions;
+  }
   return linked;
+}
+
+/** The calls that lay out a helper process, and the addresses of two functions that it runs; undefined without glibc. */
+export function contextCalls() {
+  const calls = libc() as unknown as Record<keyof typeof glibcTable, (...args: any[]) => number>;
+  if (!complete || !pointersAreNumbers) return undefined;
+  const { getcontext, makecontext, clone, dlsym } = calls;
+  return { getcontext, makecontext, clone, syscall: dlsym(0, cstring("syscall")), setcontext: dlsym(0, cstring("setcontext")) };
 }
 
 /** A system call that the kernel refused: `code` is the errno name, `operation` says what was tried. */

@@ -1,0 +1,102 @@
+// Removing a link without waiting for the kernel to free it: a helper process carries the wait (15 to 30 ms).
+// When the notification of the link's end is there, both ends are out of every look-up, in both namespaces.
+import { openSocket, eachMessage, NLM_F_ACK, writeMessage } from "../netlink/socket.ts";
+import { Writer } from "../netlink/attr.ts";
+import { deleteLink, LINK_GONE, RTMGRP_LINK } from "../netlink/rtnl/link.ts";
+import { host } from "../netns/netns.ts";
+import { close, makeDirectory, O_CREAT, O_TRUNC, O_WRONLY, open, readTextIfAny, status, writeAll } from "../sys/file.ts";
+import { sendFromHelper } from "../sys/helper.ts";
+import { clock, isErrno, SystemError } from "../sys/libc.ts";
+import { findLink, removeLink } from "./link.ts";
+
+const directory = "/run/tenon";
+/** Exists where helpers are not to be used: made by an administrator, or by us when one was left unreaped. */
+export const plainDeleteMark = `${directory}/plain-delete`;
+const record = `${directory}/helper`;
+
+const NETLINK_ROUTE = 0;
+const NLMSG_ERROR = 2;
+
+/** Removes a link of the host by name and returns when it is unlisted. False if there was none. */
+export function unplugLink(name: string): boolean {
+  const link = findLink(host, name);
+  if (!link) return false;
+  const before = status(plainDeleteMark) ? undefined : earlierHelper();
+  if (before === undefined) return removeLink(host, { index: link.index });
+  const socket = openSocket(NETLINK_ROUTE, { groups: RTMGRP_LINK, timeoutMs: 2000 });
+  try {
+    const to = new Writer(64);
+    const message = deleteLink({ index: link.index });
+    writeMessage(to, message, 1, NLM_F_ACK);
+    // The netfilter socket goes along: whoever closes it last waits for what was deleted through it.
+    const helper = sendFromHelper(socket.fd, to.done().slice(), host.netfilterFd === undefined ? [] : [host.netfilterFd]);
+    if (helper === undefined) return removeLink(host, { index: link.index });
+    if (before === "gone") writeRecord(record, `${helper} ${clock(7)}`);
+    if (awaitEnd(socket, link.index)) return true;
+  } finally {
+    socket.close();
+  }
+  // Refused, or the news was lost (ENOBUFS, two seconds without any): look, and if need be ask again and wait.
+  if (!findLink(host, link.index)) return true;
+  return removeLink(host, { index: link.index });
+}
+
+/** True when the kernel says that the link is gone, false when it refused or said nothing. */
+function awaitEnd(socket: { receive(wait: boolean): Uint8Array }, index: number): boolean {
+  for (;;) {
+    let datagram: Uint8Array;
+    try {
+      datagram = socket.receive(true);
+    } catch (error) {
+      if (isErrno(error, "ENOBUFS", "ETIMEDOUT")) return false;
+      throw error;
+    }
+    let answer: boolean | undefined;
+    eachMessage(datagram, (type, sequence, payload) => {
+      const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+      if (type === NLMSG_ERROR && sequence === 1) answer ??= view.getInt32(0, true) === 0;
+      // AF_BRIDGE says the same words earlier, when the port leaves its bridge.
+      else if (type === LINK_GONE && payload[0] === 0 && view.getInt32(4, true) === index) answer = true;
+    });
+    if (answer !== undefined) return answer;
+  }
+}
+
+/**
+ * What became of the helper on record: "gone", "young" (too early to tell; it stays on record), or undefined if it was
+ * never reaped. A PID 1 that does not reap would pile them up, so that ends their use.
+ */
+function earlierHelper(): "gone" | "young" | undefined {
+  const text = readTextIfAny(record);
+  if (!text) return "gone";
+  const [pid, started] = text.split(" ").map(Number) as [number, number];
+  const age = clock(7) - started;
+  // A helper needs some 30 ms; after two seconds it is reaped or never will be.
+  if (age >= 0 && age < 2e9) return "young";
+  const stat = readTextIfAny(`/proc/${pid}/stat`);
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const bornBefore = fields && Number(fields[19]) * 1e7 <= started + 1e7; // ticks of 10 ms since boot
+  if (fields?.[0] !== "Z" || !bornBefore) return "gone";
+  writeRecord(plainDeleteMark, `helper ${pid} was not reaped\n`);
+  return undefined;
+}
+
+function writeRecord(path: string, text: string): void {
+  try {
+    const write = () => {
+      const fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600);
+      writeAll(fd, new TextEncoder().encode(text), path);
+      close(fd);
+    };
+    try {
+      write();
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+      makeDirectory(directory, 0o700);
+      write();
+    }
+  } catch (error) {
+    // Where /run cannot be written, unreaped helpers go unnoticed: no reason to refuse a DEL.
+    if (!(error instanceof SystemError)) throw error;
+  }
+}

@@ -1,0 +1,66 @@
+// A helper process that sends one message and ends, while its maker goes on.
+// Deleting a link keeps the sender inside send() for 15 to 30 ms after the link is gone (rcu_barrier in netdev_run_todo).
+// A thread would not do, as a process is not reaped before its threads are; nor fork(2), which the runtime's JIT memory
+// does not survive. So: clone(2) with shared memory and a chain of C calls laid out by makecontext(3); no JavaScript.
+import { addressOf } from "#ffi";
+import { checked, contextCalls } from "./libc.ts";
+
+const CLONE_VM = 0x100;
+const SIGCHLD = 17;
+const arm = process.arch === "arm64";
+const SYS_close_range = 436;
+const SYS_sendto = arm ? 206 : 44;
+const SYS_exit_group = arm ? 94 : 231;
+
+// struct ucontext_t: uc_flags, uc_link, uc_stack { ss_sp, ss_flags, ss_size }, and uc_sigmask where the machine has it.
+const linkAt = 8;
+const stackAt = 16;
+const signalMaskAt = arm ? 40 : 296;
+const contextSize = 4608; // 968 on x86-64, 4544 on arm64, rounded up to a cache line
+
+const callStack = 8192;
+const cloneStack = 16384;
+
+/** Referenced for good: the helper reads its memory after every function here has returned. */
+const arenas: Uint8Array[] = [];
+
+/**
+ * Sends `message` on `socket` from a process of its own, which holds no descriptor open but the socket and `keep`.
+ * Returns its process id, or undefined where the C library has no such means (musl; Deno).
+ */
+export function sendFromHelper(socket: number, message: Uint8Array, keep: readonly number[] = []): number | undefined {
+  const c = contextCalls();
+  if (!c) return undefined;
+  const calls: number[][] = [];
+  let open = 0;
+  for (const fd of [socket, ...keep].sort((a, b) => a - b)) {
+    if (fd > open) calls.push([SYS_close_range, open, fd - 1, 0]);
+    open = fd + 1;
+  }
+  calls.push([SYS_close_range, open, 0x7fffffff, 0]);
+
+  const contextsAt = (message.length + 63) & ~63;
+  const stacksAt = contextsAt + (calls.length + 2) * contextSize;
+  const end = stacksAt + (calls.length + 2) * callStack + cloneStack;
+  // Over an ArrayBuffer of its own: small typed arrays may move, and the contexts hold pointers into themselves.
+  const arena = new Uint8Array(new ArrayBuffer(end));
+  arenas.push(arena);
+  arena.set(message);
+  const base = addressOf(arena);
+  const view = new DataView(arena.buffer);
+
+  calls.push([SYS_sendto, socket, base, message.length, 0, 0, 0]);
+  calls.push([SYS_exit_group, 0]);
+  calls.forEach(([a = 0, b = 0, c_ = 0, d = 0, e = 0, f = 0, g = 0], index) => {
+    const at = contextsAt + index * contextSize;
+    const context = arena.subarray(at, at + contextSize);
+    checked(c.getcontext(context), "prepare the helper process");
+    view.setBigUint64(at + linkAt, index + 1 < calls.length ? BigInt(base + at + contextSize) : 0n, true);
+    view.setBigUint64(at + stackAt, BigInt(base + stacksAt + index * callStack), true);
+    view.setBigUint64(at + stackAt + 16, BigInt(callStack), true);
+    view.setBigUint64(at + signalMaskAt, 0xffff_ffff_ffff_ffffn, true);
+    c.makecontext(context, c.syscall, 7, a, b, c_, d, e, f, g);
+  });
+  const top = base + end - ((base + end) % 16);
+  return checked(c.clone(c.setcontext, top, CLONE_VM | SIGCHLD, base + contextsAt), "start the helper process");
+}
