@@ -1,0 +1,69 @@
+# Tenon: CNI plugins. `make` alone lists what there is.
+BUN := node_modules/.bin/bun
+DENO := node_modules/.bin/deno
+PREFIX ?= /opt/cni
+DESTDIR ?=
+PLUGINS := $(basename $(notdir $(wildcard plugins/*.ts)))
+SOURCES := $(shell find plugins lib wasm scripts -name '*.ts' 2>/dev/null) package.json
+
+.PHONY: help demo test soak check bench wasm build standalone cross fmt install uninstall clean packages
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: packages build ## two pods in throw-away namespaces: attached, pinged, detached (root)
+	@scripts/demo.sh
+
+test: packages build ## everything, with reduced counts: what CI runs (root)
+	@$(MAKE) --no-print-directory check
+	@$(BUN) scripts/test.ts
+
+soak: packages build ## the same with full counts (root)
+	@TENON_SOAK=1 $(BUN) scripts/test.ts
+
+check: node_modules wasm ## types, lint, import rules, a test file for each source file
+	@node_modules/.bin/tsc -p .
+	@node_modules/.bin/biome check --error-on-warnings --log-level=warn .
+	@$(BUN) scripts/check.ts
+
+test-%: packages build ## the tests whose path holds NAME: make test-bridge
+	@$(BUN) scripts/test.ts $*
+
+bench: packages build ## beside the reference plugins and the kernel floor; writes docs/benchmarks.md (root)
+	@$(BUN) bench/run.ts --write
+
+wasm: build/wasm/bitmap.ts ## the address allocator
+
+build/wasm/bitmap.ts: $(wildcard wasm/*.ts) scripts/wasm.ts node_modules
+	@$(BUN) scripts/wasm.ts
+
+build: build/bin/tenon-cni ## build/bin: one executable and a link for each plugin
+
+build/bin/tenon-cni: $(SOURCES) build/wasm/bitmap.ts node_modules
+	@$(BUN) scripts/build.ts
+
+standalone: wasm ## one plugin alone: make standalone PLUGIN=bridge
+	@$(BUN) scripts/build.ts --standalone $(PLUGIN) --out build/standalone
+
+cross: wasm ## build/cross: the image for arm64, musl and older x86-64 machines
+	@$(BUN) scripts/cross.ts
+
+fmt: node_modules ## format the sources
+	@node_modules/.bin/biome check --write .
+
+install: build ## into $(DESTDIR)$(PREFIX)/bin, by default /opt/cni/bin
+	@scripts/install.sh build/bin "$(DESTDIR)$(PREFIX)/bin"
+
+uninstall: ## take the installed executables away
+	@scripts/install.sh --remove build/bin "$(DESTDIR)$(PREFIX)/bin"
+
+clean: ## remove everything that was built or fetched
+	rm -rf build node_modules
+
+packages: node_modules
+	@scripts/packages.sh
+
+# Not `npm ci`: it wants every optional platform package in the lock file, and mirrors lack some.
+node_modules: package.json package-lock.json
+	@npm install --no-audit --no-fund --loglevel=error
+	@touch node_modules
