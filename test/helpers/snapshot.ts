@@ -2,7 +2,8 @@
 //
 //   link {"ifname":"cni0",...}   address cni0 10.1.0.1/16   route {"dst":...}   rule {...}   nft {"table":...}   file /run/...
 //
-// Left out is what changes by itself or names no object: interface indexes, flags of an idle link, handles, counters.
+// Left out is what changes by itself or names no object: interface indexes, link flags, handles, counters, and the table
+// "local", which the kernel fills from the addresses some time after them.
 import type { Netns, Node } from "./node.ts";
 
 const folders = ["/etc/cni", "/run", "/var/lib/cni", "/var/lib/tenon"];
@@ -32,7 +33,9 @@ export async function snapshot(place: Node | Netns): Promise<string[]> {
     ...addresses.flatMap(({ ifname, addr_info }: any) =>
       addr_info.map(({ local, prefixlen }: any) => `address ${ifname} ${local}/${prefixlen}`),
     ),
-    ...[...routes4, ...routes6].map((route) => `route ${JSON.stringify({ ...route, flags: undefined })}`),
+    ...[...routes4, ...routes6]
+      .filter(({ table }) => table !== "local")
+      .map((route) => `route ${JSON.stringify({ ...route, flags: undefined })}`),
     ...[...rules4, ...rules6].map((rule) => `rule ${JSON.stringify(rule)}`),
     ...ruleset.nftables
       .filter((object: any) => !object.metainfo)
