@@ -26,9 +26,6 @@ export function link(libraries: string[], table: Record<string, Signature>): Rec
   throw refusal;
 }
 
-/** Whether a pointer that a call returns can be handed to another call, or written into a structure, as a number. */
-export const pointersAreNumbers = true;
-
 /** The 32-bit number that `pointer` points at (errno). */
 export function readI32(pointer: number): number {
   return read.i32(pointer as any, 0);

@@ -1,6 +1,7 @@
 // The foreign-function face under Deno: twin of ffi-bun.ts, same exports.
-import { createHash } from "node:crypto";
+
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import process from "node:process";
 
 /** How one C function is called: argument kinds, then the kind of its result. */
@@ -10,16 +11,16 @@ export type Call = (...args: any[]) => any;
 
 /** Binds the C functions of `table` in the first of `libraries` that loads. */
 export function link(libraries: string[], table: Record<string, Signature>): Record<string, Call> {
-  const symbols: Record<string, any> = {};
+  const symbols: Deno.ForeignLibraryInterface = {};
   for (const name in table) {
     const [args, returns] = table[name]!;
-    symbols[name] = { parameters: args.map(parameter), result: returns };
+    symbols[name] = { parameters: args.map(native), result: native(returns) } as Deno.ForeignFunction;
   }
   let refusal: unknown;
   for (const library of libraries) {
     try {
-      const { symbols: calls } = Deno.dlopen(library, symbols);
-      return Object.fromEntries(Object.keys(table).map((name) => [name, numeric((calls as any)[name], table[name]!)]));
+      const calls = Deno.dlopen(library, symbols).symbols as Record<string, Call>;
+      return Object.fromEntries(Object.keys(table).map((name) => [name, numeric(calls[name]!, table[name]![1])]));
     } catch (error) {
       refusal = error;
     }
@@ -27,33 +28,33 @@ export function link(libraries: string[], table: Record<string, Signature>): Rec
   throw refusal;
 }
 
-// Deno has no plain numbers for pointers: they travel as 64-bit integers here.
-function parameter(kind: Kind): string {
+// Deno shows pointers as objects; as integers of their size they are the numbers that the Bun twin deals in.
+function native(kind: Kind | "void"): string {
   return kind === "pointer" ? "usize" : kind;
 }
 
-function numeric(call: Call, [args]: Signature): Call {
-  const wide = args.map((kind) => kind === "i64" || kind === "usize" || kind === "pointer");
-  if (!wide.includes(true)) return call;
-  return (...given) => call(...given.map((value, at) => (wide[at] ? BigInt(value) : value)));
+// 64-bit arguments may be numbers, but 64-bit results always are bigints.
+function numeric(call: Call, returns: Kind | "void"): Call {
+  return returns === "i64" || returns === "usize" || returns === "pointer" ? (...args) => Number(call(...args)) : call;
 }
 
-/** Whether a pointer that a call returns can be handed to another call, or written into a structure, as a number. */
-export const pointersAreNumbers = false;
+function viewOf(pointer: number): Deno.UnsafePointerView {
+  return new Deno.UnsafePointerView(Deno.UnsafePointer.create(BigInt(pointer))!);
+}
 
 /** The 32-bit number that `pointer` points at (errno). */
-export function readI32(pointer: any): number {
-  return new Deno.UnsafePointerView(pointer).getInt32();
+export function readI32(pointer: number): number {
+  return viewOf(pointer).getInt32();
 }
 
 /** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */
 export function addressOf(buffer: Uint8Array): number {
-  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer as BufferSource)));
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer as Uint8Array<ArrayBuffer>)));
 }
 
 /** The NUL-terminated text that `pointer` points at. */
-export function readText(pointer: any): string {
-  return new Deno.UnsafePointerView(pointer).getCString();
+export function readText(pointer: number): string {
+  return viewOf(pointer).getCString();
 }
 
 export function sha512(text: string): Uint8Array {
@@ -67,6 +68,7 @@ export function runProgram(
   input: Uint8Array,
 ): { status: number; output: string } {
   const child = spawnSync(path, [], { env, input, stdio: ["pipe", "pipe", "inherit"], maxBuffer: 64 << 20 });
+  if (child.error && child.status === null) throw child.error;
   return { status: child.status ?? 1, output: child.stdout?.toString() ?? "" };
 }
 

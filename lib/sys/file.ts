@@ -101,7 +101,8 @@ export function makeDirectory(path: string, mode = 0o755): void {
   const error = errnoName(errno());
   if (error === "EEXIST") return;
   const parent = path.replace(/\/+[^/]*\/*$/, "");
-  if (error !== "ENOENT" || parent === "" || parent === path) throw new SystemError(`make directory "${path}"`, errno());
+  if (error !== "ENOENT" || parent === "" || parent === path)
+    throw new SystemError(`make directory "${path}"`, errno());
   makeDirectory(parent, mode);
   if (libc().mkdirat(AT_FDCWD, cstring(path), mode) < 0 && errnoName(errno()) !== "EEXIST")
     throw new SystemError(`make directory "${path}"`, errno());

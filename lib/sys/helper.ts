@@ -26,7 +26,7 @@ const arenas: Uint8Array[] = [];
 
 /**
  * Sends `message` on `socket` from a process of its own, which holds no descriptor open but the socket and `keep`.
- * Returns its process id, or undefined where the C library has no such means (musl; Deno).
+ * Returns its process id, or undefined where the C library has no such means (musl).
  */
 export function sendFromHelper(socket: number, message: Uint8Array, keep: readonly number[] = []): number | undefined {
   const c = contextCalls();

@@ -1,7 +1,7 @@
 // The C library calls that the suite stands on, each with the types it really takes.
 // Every call that fails throws a SystemError; EINTR is retried where the call can block.
 // Numbers of flags and modes: asm-generic headers, the same on x86-64 and arm64 unless said otherwise.
-import { link, pointersAreNumbers, readI32, type Signature } from "#ffi";
+import { link, readI32, type Signature } from "#ffi";
 
 const table = {
   read: [["i32", "buffer", "usize"], "i32"],
@@ -71,9 +71,15 @@ export function libc(): Functions {
 /** The calls that lay out a helper process, and the addresses of two functions that it runs; undefined without glibc. */
 export function contextCalls() {
   const calls = libc() as unknown as Record<keyof typeof glibcTable, (...args: any[]) => number>;
-  if (!complete || !pointersAreNumbers) return undefined;
+  if (!complete) return undefined;
   const { getcontext, makecontext, clone, dlsym } = calls;
-  return { getcontext, makecontext, clone, syscall: dlsym(0, cstring("syscall")), setcontext: dlsym(0, cstring("setcontext")) };
+  return {
+    getcontext,
+    makecontext,
+    clone,
+    syscall: dlsym(0, cstring("syscall")),
+    setcontext: dlsym(0, cstring("setcontext")),
+  };
 }
 
 /** A system call that the kernel refused: `code` is the errno name, `operation` says what was tried. */
