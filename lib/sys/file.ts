@@ -65,6 +65,43 @@ export function writeAll(fd: number, bytes: Uint8Array, what = `descriptor ${fd}
   }
 }
 
+/** Fills `into` from `offset` of the file; how many bytes there were. */
+export function readAt(fd: number, into: Uint8Array, offset: number): number {
+  for (let done = 0; ; ) {
+    const count = libc().pread(fd, done ? into.subarray(done) : into, into.length - done, offset + done);
+    if (count >= 0) done += count;
+    if (count === 0 || done === into.length) return done;
+    if (count < 0) {
+      const error = errno();
+      if (error !== 4) throw new SystemError(`read descriptor ${fd}`, error);
+    }
+  }
+}
+
+/** Writes all of `bytes` at `offset` of the file. */
+export function writeAt(fd: number, bytes: Uint8Array, offset: number, what = `descriptor ${fd}`): void {
+  for (let done = 0; done < bytes.length; ) {
+    const count = libc().pwrite(fd, done ? bytes.subarray(done) : bytes, bytes.length - done, offset + done);
+    if (count >= 0) done += count;
+    else {
+      const error = errno();
+      if (error !== 4) throw new SystemError(`write ${what}`, error);
+    }
+  }
+}
+
+/** Cuts the file, or fills it with zeros, to `length` bytes. */
+export function truncate(fd: number, length: number): void {
+  checked(libc().ftruncate(fd, length), `cut descriptor ${fd} to ${length} bytes`);
+}
+
+/** Sets both times of what `fd` stands for, in nanoseconds since 1970. */
+export function setTimes(fd: number, time: bigint): void {
+  const seconds = time / 1_000_000_000n;
+  const times = new BigInt64Array([seconds, time % 1_000_000_000n, seconds, time % 1_000_000_000n]);
+  checked(libc().futimens(fd, new Uint8Array(times.buffer)), `set the times of descriptor ${fd}`);
+}
+
 /** The text of a file. A missing one throws ENOENT. */
 export function readText(path: string, at = AT_FDCWD): string {
   const fd = open(path, O_RDONLY, 0, at);

@@ -6,11 +6,13 @@ import { link, readI32, type Signature } from "#ffi";
 const table = {
   read: [["i32", "buffer", "usize"], "i32"],
   write: [["i32", "buffer", "usize"], "i32"],
+  pread: [["i32", "buffer", "usize", "i64"], "i32"],
   pwrite: [["i32", "buffer", "usize", "i64"], "i32"],
   open: [["buffer", "i32", "u32"], "i32"],
   openat: [["i32", "buffer", "i32", "u32"], "i32"],
   close: [["i32"], "i32"],
   ftruncate: [["i32", "i64"], "i32"],
+  futimens: [["i32", "buffer"], "i32"],
   flock: [["i32", "i32"], "i32"],
   fsync: [["i32"], "i32"],
   unlinkat: [["i32", "buffer", "i32"], "i32"],
