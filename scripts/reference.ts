@@ -62,7 +62,9 @@ function fetched(): Reference | undefined {
     if (!existsSync(dir)) renameSync(join(work, "root", INSTALLED), dir);
     return unpacked();
   } catch (cause) {
-    console.error(`Cannot fetch the reference plugins, the installed ones are used: ${(cause as Error).message}`);
+    process.stderr.write(
+      `Cannot fetch the reference plugins, the installed ones are used: ${(cause as Error).message}\n`,
+    );
     return undefined;
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -1,0 +1,74 @@
+// What starting a plugin costs: VERSION, loopback, and VERSION with the executable gone from the page cache.
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { link } from "#ffi";
+import { type Findings, interleave, memory, row, type Step } from "../measure.ts";
+import type { Node, Side } from "../node.ts";
+import { call } from "../pod.ts";
+
+const libc = link(["libc.so.6", "libc.so"], {
+  open: [["buffer", "i32", "u32"], "i32"],
+  fsync: [["i32"], "i32"],
+  posix_fadvise: [["i32", "i64", "i64", "i32"], "i32"],
+  close: [["i32"], "i32"],
+});
+const POSIX_FADV_DONTNEED = 4;
+
+export function measureStart(node: Node): Findings {
+  const { sides, options } = node;
+  const nobody = { id: "", netns: "", ifname: "" };
+  const version: Step = {
+    name: "VERSION",
+    command: (side) =>
+      side.name === "floor"
+        ? { path: side.bin, args: ["empty"], env: {}, input: "{}" }
+        : call(side, "bridge", "VERSION", nobody, { type: "bridge" }),
+  };
+  const suites = sides.filter(({ name }) => name !== "floor");
+  const loopback: Step[] = (["ADD", "DEL"] as const).map((verb) => ({
+    name: verb,
+    command: (side) => {
+      const pod = { id: `${side.name}-lo`, netns: side.pods[0]!, ifname: "lo" };
+      return call(side, "loopback", verb, pod, { type: "loopback" });
+    },
+  }));
+  const versions = interleave(sides, options.pairs, [version]);
+  const loopbacks = interleave(suites, options.pairs, loopback);
+  const cold = interleave(suites, Math.min(10, options.pairs), [coldVersion(suites)]);
+  return {
+    rows: [
+      row("VERSION", versions.get("VERSION")!),
+      row("loopback ADD", loopbacks.get("ADD")!),
+      row("loopback DEL", loopbacks.get("DEL")!),
+      row("VERSION, executable not in the page cache", cold.get("cold")!),
+    ],
+    memory: memory(() => "VERSION", sides, [version]),
+  };
+}
+
+/** VERSION of a private copy that nobody else has mapped, so that its pages can be dropped before each run. */
+function coldVersion(sides: Side[]): Step {
+  const copies = new Map<Side, string>();
+  for (const side of sides) {
+    const folder = join(side.state, "cold");
+    mkdirSync(folder);
+    copyFileSync(join(side.bin, "bridge"), join(folder, "bridge"));
+    copies.set(side, folder);
+  }
+  return {
+    name: "cold",
+    command: (side) => {
+      const bin = copies.get(side)!;
+      forget(join(bin, "bridge"));
+      return call({ ...side, bin }, "bridge", "VERSION", { id: "", netns: "", ifname: "" }, { type: "bridge" });
+    },
+  };
+}
+
+/** Drops a file's clean pages from memory. */
+function forget(path: string): void {
+  const fd = libc.open!(new TextEncoder().encode(`${path}\0`), 0, 0);
+  libc.fsync!(fd);
+  libc.posix_fadvise!(fd, 0, 0, POSIX_FADV_DONTNEED);
+  libc.close!(fd);
+}
