@@ -35,17 +35,17 @@ export class Writer {
 
   u8(value: number): void {
     const at = this.skip(1);
-    this.view.setUint8(at, value);
+    this.view.setUint8(at, within(value, 0xff));
   }
 
   u16(value: number): void {
     const at = this.skip(2);
-    this.view.setUint16(at, value, true);
+    this.view.setUint16(at, within(value, 0xffff), true);
   }
 
   u32(value: number): void {
     const at = this.skip(4);
-    this.view.setUint32(at, value, true);
+    this.view.setUint32(at, within(value, 0xffffffff), true);
   }
 
   put(bytes: Uint8Array): void {
@@ -61,6 +61,15 @@ export class Writer {
   done(): Uint8Array {
     return this.bytes.subarray(0, this.length);
   }
+}
+
+// A DataView would take any value and cut it to fit.
+function within<T extends number | bigint>(value: T, max: T, min = 0): T {
+  const isWhole = typeof max === "bigint" ? typeof value === "bigint" : Number.isInteger(value);
+  if (!isWhole || value < min || value > max) {
+    throw new RangeError(`Cannot write ${value}: must be a whole number from ${min} to ${max}`);
+  }
+  return value;
 }
 
 /** How one kind of payload is written and read. `nested` marks payloads made of attributes. */
@@ -91,7 +100,7 @@ export function attrs<const F extends Fields>(fields: F): Table<F> {
       for (const name in values) {
         const value = values[name];
         if (value === undefined) continue;
-        const field = fields[name];
+        const field = Object.hasOwn(fields, name) && fields[name];
         if (!field) throw new TypeError(`Cannot write attribute "${name}": the table has none of that name`);
         if (field[1] === flag && value === false) continue;
         writeAttr(to, field[0], field[1], value);
@@ -134,8 +143,7 @@ function whole(bytes: 1 | 2 | 4, little: boolean): Type<number> {
   const max = 2 ** (bytes * 8) - 1;
   return {
     write(to, value) {
-      if (!Number.isInteger(value) || value < 0 || value > max)
-        throw new RangeError(`Cannot write ${value}: must be a whole number from 0 to ${max}`);
+      within(value, max);
       const at = to.skip(bytes);
       if (bytes === 1) to.view.setUint8(at, value);
       else if (bytes === 2) to.view.setUint16(at, value, little);
@@ -154,7 +162,7 @@ function whole64(little: boolean): Type<bigint> {
   return {
     write(to, value) {
       const at = to.skip(8);
-      to.view.setBigUint64(at, value, little);
+      to.view.setBigUint64(at, within(value, 0xffff_ffff_ffff_ffffn), little);
     },
     read(from) {
       if (from.length < 8) throw new RangeError(`Cannot read 64 bits from ${from.length} bytes`);
@@ -174,20 +182,21 @@ export const be64 = whole64(false);
 export const i32: Type<number> = {
   write(to, value) {
     const at = to.skip(4);
-    to.view.setInt32(at, value, true);
+    to.view.setInt32(at, within(value, 0x7fffffff, -0x80000000), true);
   },
-  read: (from) => new DataView(from.buffer, from.byteOffset, from.length).getInt32(0, true),
+  read: (from) => u32.read(from) | 0,
 };
 
 /** Presence is the value. */
 export const flag: Type<boolean> = { write: () => {}, read: () => true };
 
 /** A truth value carried as one byte. */
-export const bool: Type<boolean> = { write: (to, value) => to.u8(value ? 1 : 0), read: (from) => from[0] !== 0 };
+export const bool: Type<boolean> = { write: (to, value) => to.u8(value ? 1 : 0), read: (from) => u8.read(from) !== 0 };
 
 /** Text, NUL-terminated on the wire. */
 export const text: Type<string> = {
   write(to, value) {
+    if (value.includes("\0")) throw new TypeError(`Cannot write ${JSON.stringify(value)}: it holds a NUL`);
     to.put(encoder.encode(value));
     to.u8(0);
   },

@@ -84,9 +84,10 @@ export function parseCidr(text: string): Cidr | undefined {
   if (slash < 0) return undefined;
   const ip = parseIp(text.slice(0, slash));
   const length = text.slice(slash + 1);
-  if (!ip || !/^(0|[1-9][0-9]{0,2})$/.test(length)) return undefined;
+  if (!ip || !/^[0-9]+$/.test(length)) return undefined;
+  // The length of a mapped address is meant for IPv6, the address for IPv4: nobody could tell what such a network is.
+  if (ip.length === 4 && text.includes(":")) return undefined;
   const prefix = Number(length);
-  // Go refuses a mapped address whose length is meant for IPv6: its 4 bytes and the length do not fit.
   return prefix <= ip.length * 8 ? { ip, prefix } : undefined;
 }
 
@@ -115,9 +116,7 @@ export function networkOf({ ip, prefix }: Cidr): Uint8Array {
 
 /** Whether `ip` is in the network, of the same family. */
 export function contains(network: Cidr, ip: Uint8Array): boolean {
-  return (
-    network.ip.length === ip.length && equalBytes(networkOf(network), networkOf({ ip, prefix: network.prefix }))
-  );
+  return network.ip.length === ip.length && equalBytes(networkOf(network), networkOf({ ip, prefix: network.prefix }));
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

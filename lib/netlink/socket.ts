@@ -1,6 +1,6 @@
 // A netlink conversation: requests out in one send, acknowledgements and answers back.
 // RFC 3549; linux/netlink.h. Every request asks for an acknowledgement with extended-ack text.
-import { errno, errnoName, errnoText, libc, SystemError } from "../sys/libc.ts";
+import { errno, errnoName, errnoText, isErrno, libc, SystemError } from "../sys/libc.ts";
 import { attrs, text, u32, Writer } from "./attr.ts";
 
 export const NLM_F_REQUEST = 1;
@@ -23,6 +23,8 @@ const SOL_NETLINK = 270;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
 const HEADER = 16;
+/** Room for the answers to a batch of thousands; the default holds 277 acknowledgements, and loses what comes after. */
+const RECEIVE_BUFFER = 4 << 20;
 
 /** NLMSGERR_ATTR_*: what the kernel says of a refusal. */
 const refusal = attrs({ message: [1, text], offset: [2, u32] });
@@ -86,6 +88,9 @@ class SocketTransport implements Transport {
     libc().setsockopt(this.fd, SOL_NETLINK, 11, one, 4); // NETLINK_EXT_ACK
     libc().setsockopt(this.fd, SOL_NETLINK, 10, one, 4); // NETLINK_CAP_ACK: no copy of the request in errors
     libc().setsockopt(this.fd, SOL_NETLINK, 12, one, 4); // NETLINK_GET_STRICT_CHK: dumps filtered by the kernel
+    const room = new Uint8Array(4);
+    new DataView(room.buffer).setUint32(0, RECEIVE_BUFFER, true);
+    libc().setsockopt(this.fd, 1, 33, room, 4); // SO_RCVBUFFORCE; refused to who is not root: then less fits
     const timeout = new Uint8Array(16);
     const view = new DataView(timeout.buffer);
     view.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
@@ -155,7 +160,7 @@ export class Connection {
     const replies = messages.map((): Reply => ({ answers: [] }));
     for (let open = messages.length; open > 0; ) {
       // rtnetlink answers inside send(), so waiting is for families that do not.
-      eachMessage(this.transport.receive(true), (type, sequence, payload, flags) => {
+      eachMessage(this.#receive(), (type, sequence, payload, flags) => {
         const reply = replies[sequence - first];
         if (!reply) return; // an answer to an earlier request that was given up, or a notification
         if (type === NLMSG_ERROR) {
@@ -168,7 +173,38 @@ export class Connection {
     return replies;
   }
 
-  /** Everything of one kind. A dump that the kernel marks as interrupted by a change is asked for again. */
+  /**
+   * Sends `messages` as one transaction, between `begin` and `end`: all take effect or none does (nfnetlink alone knows
+   * this). The first reply is of the whole, the others of the messages; an error anywhere means that nothing was done.
+   */
+  batch(begin: Message, messages: readonly Message[], end: Message): Reply[] {
+    const all = [begin, ...messages, end];
+    const first = this.#sequence;
+    const last = messages.length;
+    const to = new Writer();
+    // Errors come unasked. The last message alone is acknowledged: thousands of acknowledgements would not fit the socket.
+    all.forEach((message, at) => {
+      writeMessage(to, message, this.#sequence++, at === last ? NLM_F_ACK : 0);
+    });
+    this.transport.send(to.done());
+    const replies = all.slice(0, -1).map((): Reply => ({ answers: [] }));
+    for (let open = true; open; ) {
+      eachMessage(this.#receive(), (type, sequence, payload, flags) => {
+        const at = sequence - first;
+        if (type !== NLMSG_ERROR || !replies[at]) return;
+        const error = readError(all[at]!.label, payload, flags, HEADER);
+        if (error) replies[at].error = error;
+        // A batch refused as a whole tells so at its beginning, and maybe nothing else.
+        if (at === last || (at === 0 && error)) open = false;
+      });
+    }
+    return replies;
+  }
+
+  /**
+   * Everything of one kind. A dump that the kernel marks as interrupted by a change is asked for again; one refused
+   * with an errno that the message accepts ends where it is.
+   */
   dump(message: Message): Answer[] {
     for (let attempt = 0; attempt < 32; attempt++) {
       const sequence = this.#sequence++;
@@ -179,19 +215,29 @@ export class Connection {
       let done = false;
       let interrupted = false;
       while (!done) {
-        eachMessage(this.transport.receive(true), (type, theirs, payload, flags) => {
+        eachMessage(this.#receive(), (type, theirs, payload, flags) => {
           if (theirs !== sequence) return;
           if (flags & NLM_F_DUMP_INTR) interrupted = true;
           if (type === NLMSG_DONE || type === NLMSG_ERROR) {
             done = true;
             const error = readError(message.label, payload, flags, type === NLMSG_DONE ? 0 : HEADER);
-            if (error) throw error;
+            if (error && !message.accept?.includes(error.code)) throw error;
           } else if (type >= NLMSG_MIN_TYPE) answers.push({ type, payload });
         });
       }
       if (!interrupted) return answers;
     }
     throw new NetlinkError(message.label, 4, "changed during each of 32 dumps");
+  }
+
+  // Once replies were lost (ENOBUFS), the kernel drops all further ones until the socket has been read empty.
+  #receive(): Uint8Array {
+    try {
+      return this.transport.receive(true);
+    } catch (error) {
+      if (isErrno(error, "ENOBUFS")) while (this.transport.receive(false).length > 0);
+      throw error;
+    }
   }
 
   close(): void {
@@ -232,7 +278,7 @@ export function eachMessage(
 
 /** `header`: the size of the request's header that an ERROR repeats; a DONE repeats nothing. */
 function readError(label: string, payload: Uint8Array, flags: number, header: number): NetlinkError | undefined {
-  if (payload.length < 4) return undefined; // a DONE of old kernels carries nothing
+  if (payload.length < 4 && header === 0) return undefined; // a DONE of old kernels carries nothing
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const code = -view.getInt32(0, true);
   if (code <= 0) return undefined;

@@ -29,6 +29,7 @@ export interface Address {
 function writeAddress(to: Writer, { index, ip, prefix, broadcast, flags, scope = 0, label }: Address): void {
   const bytes = parseIp(ip);
   if (!bytes) throw new TypeError(`Cannot write address "${ip}": not an IP address`);
+  if (prefix > bytes.length * 8) throw new RangeError(`Cannot write address "${ip}/${prefix}": the prefix is too long`);
   to.u8(familyOf(bytes));
   to.u8(prefix);
   to.u8((flags ?? 0) & 0xff);

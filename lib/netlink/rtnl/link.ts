@@ -1,8 +1,7 @@
 // Links: RTM_NEWLINK, RTM_SETLINK, RTM_GETLINK, RTM_DELLINK. linux/rtnetlink.h struct ifinfomsg, linux/if_link.h IFLA_*.
-import { attrs, i32, mac, type Type, text, u8, u32, type Values, type Writer, writeAttr } from "../attr.ts";
-import { eachAttr } from "../attr.ts";
+import { attrs, eachAttr, i32, mac, type Type, text, u8, u32, type Values, type Writer, writeAttr } from "../attr.ts";
 import { type Answer, type Message, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from "../socket.ts";
-import { bridge, bridgePort, kinds } from "./kind.ts";
+import { type bridge, bridgePort, kinds } from "./kind.ts";
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -28,7 +27,8 @@ export interface LinkInfo {
 
 const linkInfo: Type<LinkInfo> = {
   nested: true,
-  write(to, { kind, data, port }) {
+  write(to, { kind, data, port, ...unknown }) {
+    for (const name in unknown) throw new TypeError(`Cannot write link info "${name}": there is none of that name`);
     if (kind !== undefined) writeAttr(to, 1, text, kind);
     if (kind === "veth" && data) writeAttr(to, 2, vethData, data as { peer: LinkSpec });
     else if (kind !== undefined && data) writeAttr(to, 2, tableOf(kind), data);
@@ -39,11 +39,12 @@ const linkInfo: Type<LinkInfo> = {
   },
   read(from) {
     const info: LinkInfo = {};
+    let master: string | undefined;
     eachAttr(from, (type, payload) => {
       if (type === 1) info.kind = text.read(payload);
       else if (type === 2 && info.kind !== undefined && kinds[info.kind]) info.data = kinds[info.kind]!.read(payload);
-      else if (type === 4 && text.read(payload) !== "bridge") info.port = undefined;
-      else if (type === 5) info.port = bridgePort.read(payload);
+      else if (type === 4) master = text.read(payload);
+      else if (type === 5 && master === "bridge") info.port = bridgePort.read(payload);
     });
     return info;
   },
@@ -114,6 +115,11 @@ function writeLink(to: Writer, { index = 0, up, flags = 0, change = 0, ...rest }
 
 const nameOf = ({ name, index }: { name?: string; index?: number }) => (name === undefined ? `${index}` : `"${name}"`);
 
+// Without both, the kernel takes a group for what is meant: every link of it.
+function assertNamed(verb: string, { name, index }: { name?: string; index?: number }): void {
+  if (!name && !index) throw new TypeError(`Cannot ${verb} a link: neither its name nor its index is given`);
+}
+
 /** Makes a link. The answer tells of the new link where the kernel can echo it (6.2 and later). */
 export function createLink(spec: LinkSpec): Message {
   return {
@@ -126,6 +132,7 @@ export function createLink(spec: LinkSpec): Message {
 
 /** Changes a link found by index or name. Kind and port settings may change too. */
 export function changeLink(spec: LinkSpec): Message {
+  assertNamed("change", spec);
   return {
     label: `change link ${nameOf(spec)}`,
     type: RTM_NEWLINK,
@@ -136,12 +143,13 @@ export function changeLink(spec: LinkSpec): Message {
 
 /** Sets what RTM_NEWLINK leaves alone on an existing link: the alias, a new name, another namespace. */
 export function setLink(spec: LinkSpec): Message {
+  assertNamed("set", spec);
   return { label: `set link ${nameOf(spec)}`, type: RTM_SETLINK, flags: 0, write: (to) => writeLink(to, spec) };
 }
 
-/** Deletes one link by index or name. A description by group alone would delete every link of it, so it is refused. */
+/** Deletes one link by index or name. */
 export function deleteLink(spec: { name?: string; index?: number }): Message {
-  if (!spec.name && !spec.index) throw new TypeError("Cannot delete a link: neither its name nor its index is given");
+  assertNamed("delete", spec);
   const { name, index } = spec;
   return {
     label: `delete link ${nameOf(spec)}`,

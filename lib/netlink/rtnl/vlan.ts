@@ -1,5 +1,5 @@
 // VLANs of a bridge's port: AF_BRIDGE messages with IFLA_AF_SPEC. linux/if_bridge.h IFLA_BRIDGE_*, struct bridge_vlan_info.
-import { bytes, eachAttr, type Type, u16, writeAttr, type Writer } from "../attr.ts";
+import { bytes, eachAttr, type Type, u16, type Writer, writeAttr } from "../attr.ts";
 import type { Answer, Message } from "../socket.ts";
 
 const RTM_SETLINK = 19;
