@@ -172,7 +172,7 @@ function add(request: BridgeRequest): Result {
           undo(() => removeMasquerade(host, { network, label: want.label, addresses }));
         }
       } else if (!conf.disableContainerInterface) {
-        configureInterface(pod, { ifname, index: pair.pod.index, ips, routes });
+        setLinkUp(pod, pair.pod.index);
       }
       return { interfaces, ips, routes, dns: isSet(conf.dns) ? conf.dns : given.dns };
     }),

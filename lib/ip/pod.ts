@@ -4,7 +4,7 @@ import type { IpConfig, Result, RouteConfig } from "../cni/result.ts";
 import { familyOf, formatCidr, networkOf, parseCidr } from "../netlink/inet.ts";
 import { createAddress } from "../netlink/rtnl/address.ts";
 import { changeLink } from "../netlink/rtnl/link.ts";
-import { appendRoute, dumpRoutes, type Route, readRoute, RT_SCOPE_LINK } from "../netlink/rtnl/route.ts";
+import { appendRoute, dumpRoutes, type Route, readRoutes, RT_SCOPE_LINK } from "../netlink/rtnl/route.ts";
 import { host, type Namespace, NamespaceError, openNamespace } from "../netns/netns.ts";
 import { addressOf, listAddresses, waitForAddresses } from "./address.ts";
 import { writeSysctls } from "./sysctl.ts";
@@ -84,7 +84,7 @@ export function assertConfigured(pod: Namespace, index: number, { ips = [], rout
   for (const wanted of wantedRoutes(ips, routes)) {
     const cidr = parseCidr(wanted.destination)!;
     const destination = formatCidr({ ip: networkOf(cidr), prefix: cidr.prefix });
-    const there = pod.route.dump(dumpRoutes(familyOf(cidr.ip), wanted.table)).map(readRoute);
+    const there = pod.route.dump(dumpRoutes(familyOf(cidr.ip), wanted.table)).flatMap(readRoutes);
     const same = (have: Route) =>
       have.destination === destination &&
       (wanted.gateway === undefined || have.gateway === wanted.gateway) &&

@@ -1,5 +1,5 @@
 // Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE. linux/rtnetlink.h struct rtmsg, RTA_*, RTAX_*.
-import { attrs, ip, u32, type Writer } from "../attr.ts";
+import { attrs, ip, type Type, u16, u32, type Writer } from "../attr.ts";
 import { type Cidr, familyOf, formatIp, networkOf, parseCidr } from "../inet.ts";
 import { type Answer, type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "../socket.ts";
 
@@ -16,6 +16,26 @@ const RTN_UNICAST = 1;
 const RTPROT_BOOT = 3;
 
 const metrics = attrs({ mtu: [2, u32], advmss: [8, u32] });
+const hop = attrs({ gateway: [5, ip] });
+
+/** RTA_MULTIPATH: struct rtnexthop { u16 length, u8 flags, u8 hops, i32 link } with attributes, one after the other. */
+const hops: Type<Pick<Route, "link" | "gateway">[]> = {
+  write: () => {
+    throw new TypeError("Cannot write a route of several next hops: append one route for each");
+  },
+  read(from) {
+    const list: Pick<Route, "link" | "gateway">[] = [];
+    for (let at = 0; at + 8 <= from.length; ) {
+      const length = u16.read(from.subarray(at));
+      if (length < 8 || at + length > from.length) throw new RangeError(`Cannot read a next hop of ${length} bytes`);
+      const { gateway } = hop.read(from.subarray(at + 8, at + length));
+      list.push({ link: u32.read(from.subarray(at + 4)), gateway });
+      at += (length + 3) & ~3;
+    }
+    return list;
+  },
+};
+
 const fields = attrs({
   destination: [1, ip],
   link: [4, u32],
@@ -23,6 +43,7 @@ const fields = attrs({
   priority: [6, u32],
   source: [7, ip],
   metrics: [8, metrics],
+  hops: [9, hops],
   table: [15, u32],
 });
 
@@ -127,11 +148,11 @@ export function dumpRoutes(family: 2 | 10, table = RT_TABLE_MAIN): Message {
   };
 }
 
-/** Reads the payload of an RTM_NEWROUTE. */
-export function readRoute({ payload }: Pick<Answer, "payload">): Route {
+/** Reads the payload of an RTM_NEWROUTE: a route for each of its next hops. */
+export function readRoutes({ payload }: Pick<Answer, "payload">): Route[] {
   if (payload.length < 12) throw new RangeError(`Cannot read a route from ${payload.length} bytes`);
-  const { destination, table, metrics, ...rest } = fields.read(payload.subarray(12));
-  return {
+  const { destination, table, metrics, hops, ...rest } = fields.read(payload.subarray(12));
+  const route: Route = {
     destination: `${destination ?? (payload[0] === 2 ? "0.0.0.0" : "::")}/${payload[1]}`,
     ...rest,
     ...metrics,
@@ -140,4 +161,5 @@ export function readRoute({ payload }: Pick<Answer, "payload">): Route {
     scope: payload[6]!,
     kind: payload[7]!,
   };
+  return hops ? hops.map((hop) => ({ ...route, ...hop })) : [route];
 }
