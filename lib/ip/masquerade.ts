@@ -1,0 +1,229 @@
+// Masquerade: what pods send to the outside leaves with their node's address. One rule per network, subnet and family,
+// in the chain `postrouting` of table inet tenon (lib/nftables/layout.ts):
+//
+//   ip saddr @masq/NETWORK/SUBNET  ip daddr != @exempt/NETWORK/SUBNET/FINGERPRINT  masquerade
+//
+// A pod is one element of the first set, its label the comment. The second holds what must see pods' own addresses: the
+// subnet itself, multicast, and the network's exempt networks. The fingerprint tells these apart, so that an ADD with
+// other exemptions finds its set missing and puts its own in place; the rule is replaced in the same transaction.
+// DEL takes elements alone: sets and rules stay for the next pod (making the first costs the kernel 24 ms). GC removes
+// those of a network without pods, and with the last of them the table.
+import { sha512 } from "#ffi";
+import { CniError, codes } from "../cni/errors.ts";
+import { isOfNetwork } from "../cni/identity.ts";
+import { type Cidr, equalBytes, formatIp, networkOf, parseCidr } from "../netlink/inet.ts";
+import type { Connection, Message } from "../netlink/socket.ts";
+import type { Namespace } from "../netns/netns.ts";
+import {
+  deleteAll,
+  elementOf,
+  ensureElements,
+  inTransaction,
+  listElements,
+  listSets,
+  removeOwn,
+} from "../nftables/attachment.ts";
+import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
+import { createElements, deleteElements, type Element, getElement } from "../nftables/element.ts";
+import { sameExpressions } from "../nftables/expression.ts";
+import { intervalsOf } from "../nftables/interval.ts";
+import { inet, postrouting } from "../nftables/layout.ts";
+import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phrase.ts";
+import { appendRule, deleteRule, dumpRules, type Rule, readRule, replaceRule } from "../nftables/rule.ts";
+import { addSet, deleteSet, requireSet, type SetSpec } from "../nftables/set.ts";
+import { addTable, deleteTable } from "../nftables/table.ts";
+import { change } from "../nftables/transaction.ts";
+
+/** One attachment's part in the masquerade of its network. */
+export interface Masquerade {
+  network: string;
+  /** The attachment, by labelOf. */
+  label: string;
+  /** The pod's addresses, each with the length of its subnet's prefix. */
+  addresses: readonly string[];
+  /** Networks that see the pod's own address. */
+  exempt: readonly string[];
+}
+
+/** What one address needs. */
+interface Wanted {
+  members: SetSpec;
+  exempt: SetSpec;
+  intervals: Element[];
+  rule: Rule;
+  element: Element;
+}
+
+const multicast = { 4: parseCidr("224.0.0.0/4")!, 6: parseCidr("ff00::/8")! };
+
+/** Network names go into the names of sets as they are, unless long or strange: then as a dot and their hash. */
+function pathOf(network: string): string {
+  const plain = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(network);
+  return plain ? network : `.${hex(network, 16)}`;
+}
+
+function hex(text: string, bytes: number): string {
+  return Array.from(sha512(text).subarray(0, bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function cidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (!cidr) throw new TypeError(`Cannot masquerade "${text}": not an address with the length of a prefix`);
+  return cidr;
+}
+
+/** "NETWORK/SUBNET", in characters that nft(8) takes in names. Addresses without a subnet share one place. */
+function placeOf(network: string, address: Cidr): string {
+  const six = address.ip.length === 16;
+  if (address.prefix === address.ip.length * 8) return `${pathOf(network)}/hosts${six ? 6 : 4}`;
+  return `${pathOf(network)}/${formatIp(networkOf(address)).replaceAll(":", "_")}/${address.prefix}`;
+}
+
+function membersOf(network: string, address: Cidr): SetSpec {
+  const key = address.ip.length === 4 ? "ipv4_addr" : "ipv6_addr";
+  return { table: inet, name: `masq/${placeOf(network, address)}`, key: [key] };
+}
+
+/** The pure description of everything that an attachment wants: ensure makes it, check compares with it. */
+function wanted({ network, label, addresses, exempt }: Masquerade): Wanted[] {
+  const others = exempt.map(cidr);
+  return addresses.map((text) => {
+    const address = cidr(text);
+    const family = address.ip.length === 4 ? 4 : 6;
+    const place = placeOf(network, address);
+    const members = membersOf(network, address);
+    const spared = [address, multicast[family], ...others.filter(({ ip }) => ip.length === address.ip.length)];
+    if (place.endsWith(`/hosts${family}`)) spared.shift();
+    const intervals = intervalsOf(spared);
+    const fingerprint = hex(intervals.map(({ key, end }) => `${formatIp(key)}${end ? ")" : "["}`).join(), 5);
+    const set: SetSpec = { ...members, name: `exempt/${place}/${fingerprint}`, intervals: true };
+    const expressions = say(inSet(saddr[family], members), notInSet(daddr[family], set), masquerade);
+    const rule: Rule = { chain: postrouting, expressions, comment: place };
+    return { members, exempt: set, intervals, rule, element: { key: address.ip, comment: label } };
+  });
+}
+
+/** Masquerades an attachment's addresses. Done already is fine; an element left by another attachment is taken over. */
+export function ensureMasquerade(ns: Namespace, masquerade: Masquerade): void {
+  const all = wanted(masquerade);
+  const additions = all.flatMap(({ members, exempt, element }) => [
+    requireSet(exempt),
+    createElements(members, [element]),
+  ]);
+  ensureElements(ns.netfilter, additions, () => prepare(ns.netfilter, all));
+}
+
+/** What must be there before the elements: whatever of it is missing, and the removal of what is in the way. */
+function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
+  const sets = listSets(connection, inet).map(({ name }) => name);
+  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
+  const changes = [addTable(inet), addChain(postrouting)];
+  const done = new Set<string>();
+  for (const { members, exempt, intervals, rule, element } of all) {
+    if (!done.has(members.name)) {
+      done.add(members.name);
+      if (!sets.includes(members.name)) changes.push(addSet(members));
+      if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervals));
+      changes.push(...placeRule(rule, rules));
+      const others = `exempt/${rule.comment}/`;
+      for (const name of sets)
+        if (name.startsWith(others) && name !== exempt.name) changes.push(deleteSet({ table: inet, name }));
+    }
+    if (sets.includes(members.name) && elementOf(connection.try(getElement(members, element.key))[0]!))
+      changes.push(deleteElements(members, [element]));
+  }
+  return changes;
+}
+
+/** Puts a rule where the one with its comment is, or at the end. */
+function placeRule(rule: Rule, rules: readonly (Rule & { handle: bigint })[]): Message[] {
+  const [first, ...more] = rules.filter(({ comment }) => comment === rule.comment);
+  const surplus = more.map(deleteRule);
+  if (!first) return [appendRule(rule)];
+  if (sameExpressions(rule.expressions, first.expressions)) return surplus;
+  return [replaceRule({ ...rule, handle: first.handle }), ...surplus];
+}
+
+/**
+ * Ends the masquerade of an attachment: of these addresses, or without them of all that bear its label. What belongs to
+ * another attachment by now stays. Makes nothing.
+ */
+export function removeMasquerade(
+  ns: Namespace,
+  { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
+): void {
+  if (addresses) {
+    const places = addresses.map(cidr).map((address) => ({ set: membersOf(network, address), key: address.ip }));
+    return removeOwn(ns.netfilter, label, places);
+  }
+  change(ns.netfilter, () =>
+    listMembers(ns.netfilter, network).flatMap(({ set, elements }) =>
+      deleteAll(
+        set,
+        elements.filter(({ comment }) => comment === label),
+      ),
+    ),
+  );
+}
+
+function listMembers(connection: Connection, network: string): { set: SetSpec; elements: Element[] }[] {
+  const sets = listSets(connection, inet).filter(({ name }) => name.startsWith(`masq/${pathOf(network)}/`));
+  return sets.map((set) => ({ set, elements: listElements(connection, set) }));
+}
+
+/** Throws, with code 101, unless the attachment is masqueraded as ensureMasquerade would do it. */
+export function checkMasquerade(ns: Namespace, masquerade: Masquerade): void {
+  const connection = ns.netfilter;
+  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
+  for (const { members, exempt, intervals, rule, element } of wanted(masquerade)) {
+    const missing = (what: string) =>
+      new CniError(codes.checkFailed, `Cannot find ${what} of ${rule.comment} in nftables table inet tenon`);
+    const found = elementOf(connection.try(getElement(members, element.key))[0]!);
+    if (found?.comment !== element.comment) throw missing(`masquerade element ${formatIp(element.key)}`);
+    const there = listElements(connection, exempt);
+    const same = (a: Element, b: Element) => equalBytes(a.key, b.key) && a.end === b.end;
+    if (!intervals.every((one) => there.some((other) => same(one, other)))) throw missing("the masquerade exemptions");
+    if (!rules.some((have) => sameExpressions(rule.expressions, have.expressions)))
+      throw missing("the masquerade rule");
+  }
+}
+
+/** GC: ends the masquerade of every attachment to this network that is not to be kept. */
+export function sweepMasquerade(
+  ns: Namespace,
+  { network, keep }: { network: string; keep: ReadonlySet<string> },
+): void {
+  for (let more = true; more; ) {
+    change(ns.netfilter, () => {
+      const changes: Message[] = [];
+      const empty: SetSpec[] = [];
+      let room = inTransaction;
+      more = false;
+      for (const { set, elements } of listMembers(ns.netfilter, network)) {
+        const stale = elements.filter(({ comment = "" }) => isOfNetwork(comment, network) && !keep.has(comment));
+        const now = stale.slice(0, room);
+        room -= now.length;
+        more ||= now.length < stale.length;
+        changes.push(...deleteAll(set, now));
+        if (now.length === elements.length) empty.push(set);
+      }
+      return empty.length ? [...changes, ...removal(ns.netfilter, empty)] : changes;
+    });
+  }
+}
+
+/** Takes away member sets that are empty, with their rules and exemptions; the table too if nothing else is in it. */
+function removal(connection: Connection, empty: readonly SetSpec[]): Message[] {
+  const places = empty.map(({ name }) => name.slice("masq/".length));
+  const isGone = (name: string) =>
+    places.some((place) => name === `masq/${place}` || name.startsWith(`exempt/${place}/`));
+  const sets = listSets(connection, inet);
+  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
+  const goneSets = sets.filter(({ name }) => isGone(name));
+  const goneRules = rules.filter(({ comment = "" }) => places.includes(comment));
+  const chains = connection.dump(dumpChains(inet)).map(readChain);
+  const others = chains.filter(({ table, name }) => table.name === inet.name && name !== postrouting.name);
+  if (goneSets.length === sets.length && goneRules.length === rules.length && others.length === 0)
+    return [deleteTable(inet)];
+  return [...goneRules.map(deleteRule), ...goneSets.map(deleteSet)];
+}

@@ -1,0 +1,184 @@
+// Spoof check: a bridge port that is guarded takes only frames from its pod's own MAC address. One rule for all ports, in
+// the chain `prerouting` of table bridge tenon (lib/nftables/layout.ts):
+//
+//   iifname @spoof/ports  iifname . ether saddr != @spoof/macs  counter drop
+//
+// A port is one element in each set, found by hash whatever their number; the comment is the label of the attachment.
+import { CniError, codes } from "../cni/errors.ts";
+import { isOfNetwork } from "../cni/identity.ts";
+import { equalBytes, parseMac } from "../netlink/inet.ts";
+import type { Connection, Message } from "../netlink/socket.ts";
+import type { Namespace } from "../netns/netns.ts";
+import {
+  deleteAll,
+  elementOf,
+  ensureElements,
+  inTransaction,
+  listElements,
+  listSets,
+  removeOwn,
+} from "../nftables/attachment.ts";
+import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
+import { createElements, deleteElements, getElement } from "../nftables/element.ts";
+import { sameExpressions } from "../nftables/expression.ts";
+import { bridge, bridgePrerouting } from "../nftables/layout.ts";
+import { count, drop, etherSaddr, iifname, inSet, notInSet, say } from "../nftables/phrase.ts";
+import { appendRule, dumpRules, type Rule, readRule } from "../nftables/rule.ts";
+import { addSet, type SetSpec } from "../nftables/set.ts";
+import { addTable, deleteTable } from "../nftables/table.ts";
+import { change } from "../nftables/transaction.ts";
+
+/** A guarded port of a bridge and the only source address that frames may come from by it. */
+export interface SpoofCheck {
+  /** The attachment, by labelOf. */
+  label: string;
+  /** Name of the host's link. */
+  port: string;
+  mac: string;
+}
+
+const ports: SetSpec = { table: bridge, name: "spoof/ports", key: ["ifname"] };
+const macs: SetSpec = { table: bridge, name: "spoof/macs", key: ["ifname", "ether_addr"] };
+const rule: Rule = {
+  chain: bridgePrerouting,
+  expressions: say(inSet(iifname, ports), notInSet([iifname, etherSaddr], macs), count, drop),
+  comment: "spoof-check",
+};
+
+/** The port's name as the kernel compares it: 16 bytes, NUL to the end. */
+function portKey(port: string): Uint8Array {
+  const key = new Uint8Array(16);
+  const name = new TextEncoder().encode(port);
+  if (name.length === 0 || name.length > 15) throw new RangeError(`Cannot guard port "${port}": must be 1 to 15 bytes`);
+  key.set(name);
+  return key;
+}
+
+/** Port and address side by side, each filling whole registers. */
+function macKey(port: string, mac: string): Uint8Array {
+  const address = parseMac(mac);
+  if (!address) throw new TypeError(`Cannot guard port "${port}" with MAC "${mac}": not six bytes in hexadecimal`);
+  const key = new Uint8Array(24);
+  key.set(portKey(port));
+  key.set(address, 16);
+  return key;
+}
+
+/** Guards a port. Guarded already is fine; another address that the port had is no longer allowed. */
+export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck): void {
+  const additions = [
+    createElements(ports, [{ key: portKey(port), comment: label }]),
+    createElements(macs, [{ key: macKey(port, mac), comment: label }]),
+  ];
+  ensureElements(ns.netfilter, additions, () => prepare(ns.netfilter, portKey(port)));
+}
+
+function prepare(connection: Connection, port: Uint8Array): Message[] {
+  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
+  const there = rules.some(({ expressions }) => sameExpressions(rule.expressions, expressions));
+  return [
+    addTable(bridge),
+    addChain(bridgePrerouting),
+    addSet(ports),
+    addSet(macs),
+    ...(there ? [] : [appendRule(rule)]),
+    ...(elementOf(connection.try(getElement(ports, port))[0]!) ? [deleteElements(ports, [{ key: port }])] : []),
+    ...deleteAll(macs, ofPort(connection, port)),
+  ];
+}
+
+function ofPort(connection: Connection, port: Uint8Array) {
+  return listElements(connection, macs).filter(({ key }) => equalBytes(key.subarray(0, 16), port));
+}
+
+/**
+ * Ends the guard of an attachment's port; with neither port nor MAC, of whatever bears its label. The MAC saves looking
+ * through those of all ports. What belongs to another attachment by now stays. Makes nothing.
+ */
+export function removeSpoofCheck(
+  ns: Namespace,
+  { label, port, mac }: Pick<SpoofCheck, "label"> & Partial<SpoofCheck>,
+): void {
+  const connection = ns.netfilter;
+  if (port === undefined) {
+    return change(connection, () =>
+      [ports, macs].flatMap((set) =>
+        deleteAll(
+          set,
+          listElements(connection, set).filter(({ comment }) => comment === label),
+        ),
+      ),
+    );
+  }
+  const key = portKey(port);
+  if (mac !== undefined) {
+    return removeOwn(connection, label, [
+      { set: ports, key },
+      { set: macs, key: macKey(port, mac) },
+    ]);
+  }
+  change(
+    connection,
+    ([reply]) => {
+      // Both elements come and go in one transaction: without the first there is no second.
+      if (elementOf(reply!)?.comment !== label) return [];
+      return [deleteElements(ports, [{ key }]), ...deleteAll(macs, ofPort(connection, key))];
+    },
+    { reads: [getElement(ports, key)] },
+  );
+}
+
+/** Throws, with code 101, unless the port is guarded as ensureSpoofCheck would do it. */
+export function checkSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck): void {
+  const connection = ns.netfilter;
+  const missing = (what: string) =>
+    new CniError(codes.checkFailed, `Cannot find ${what} in nftables table bridge tenon`);
+  const [guarded, allowed] = connection
+    .try(getElement(ports, portKey(port)), getElement(macs, macKey(port, mac)))
+    .map(elementOf);
+  if (guarded?.comment !== label) throw missing(`guarded port "${port}"`);
+  if (allowed?.comment !== label) throw missing(`MAC ${mac} of port "${port}"`);
+  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
+  if (!rules.some(({ expressions }) => sameExpressions(rule.expressions, expressions)))
+    throw missing("the spoof check rule");
+}
+
+/** GC: ends the guard of every attachment to this network that is not to be kept; with the last port goes the table. */
+export function sweepSpoofCheck(
+  ns: Namespace,
+  { network, keep }: { network: string; keep: ReadonlySet<string> },
+): void {
+  const connection = ns.netfilter;
+  for (let more = true; more; ) {
+    change(connection, () => {
+      const changes: Message[] = [];
+      let left = 0;
+      more = false;
+      for (const set of [ports, macs]) {
+        const elements = listElements(connection, set);
+        const stale = elements.filter(({ comment = "" }) => isOfNetwork(comment, network) && !keep.has(comment));
+        const now = stale.slice(0, inTransaction / 2);
+        more ||= now.length < stale.length;
+        left += elements.length - now.length;
+        changes.push(...deleteAll(set, now));
+      }
+      return left === 0 ? removal(connection) : changes;
+    });
+  }
+}
+
+/** The table goes, if nothing else is in it. */
+function removal(connection: Connection): Message[] {
+  const sets = listSets(connection, bridge);
+  if (sets.length === 0) return [];
+  const chains = connection
+    .dump(dumpChains(bridge))
+    .map(readChain)
+    .filter(({ table }) => table.name === bridge.name);
+  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
+  const strangers =
+    sets.some(({ name }) => name !== ports.name && name !== macs.name) ||
+    chains.some(({ name }) => name !== bridgePrerouting.name) ||
+    rules.some(({ comment }) => comment !== rule.comment);
+  return strangers ? [] : [deleteTable(bridge)];
+}

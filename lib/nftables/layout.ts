@@ -1,0 +1,29 @@
+// What is where in nftables, and the priorities that everything of ours keeps to: a table named "tenon" for each family.
+// A chain is made when the first feature needs it, always as described here, so that a later one moves none.
+//
+//   family  chain        type    hook         priority            what for
+//   bridge  prerouting   filter  prerouting   -300 (dstnat)       frames with a forged source address: spoof-check
+//   bridge  forward      filter  forward      -200 (filter)       reserved: policies between ports of one bridge
+//   inet    prerouting   nat     prerouting   -100 (dstnat)       reserved: published ports
+//   inet    output       nat     output       -100 (dstnat)       reserved: published ports, from the host itself
+//   inet    forward      filter  forward         0 (filter)       reserved: policies, security groups
+//   inet    postrouting  nat     postrouting   100 (srcnat)       masquerade
+//
+// Base chains accept what no rule speaks of: what is not ours is decided by others' tables.
+import type { Chain } from "./chain.ts";
+import type { Table } from "./table.ts";
+
+export const inet: Table = { family: "inet", name: "tenon" };
+export const bridge: Table = { family: "bridge", name: "tenon" };
+
+export const postrouting: Chain = {
+  table: inet,
+  name: "postrouting",
+  base: { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
+};
+
+export const bridgePrerouting: Chain = {
+  table: bridge,
+  name: "prerouting",
+  base: { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+};

@@ -1,0 +1,102 @@
+// Sets: NFT_MSG_NEWSET, NFT_MSG_GETSET, NFT_MSG_DELSET. linux/netfilter/nf_tables.h NFTA_SET_*, enum nft_set_flags.
+// A set without a size is a resizable hash, with the interval flag a tree.
+import { attrs, be32, text } from "../netlink/attr.ts";
+import { type Answer, type Message, NLM_F_CREATE } from "../netlink/socket.ts";
+import { answerFamily, attributesOf, message } from "./message.ts";
+import type { Table } from "./table.ts";
+import { setComment } from "./userdata.ts";
+
+const NFT_MSG_NEWSET = 9;
+const NFT_MSG_GETSET = 10;
+const NFT_MSG_DELSET = 11;
+const NFT_SET_CONSTANT = 2;
+const NFT_SET_INTERVAL = 4;
+
+/** What a key is made of: the number that nft(8) shows it by (its datatype.h), and its bytes. */
+export const keys = {
+  ipv4_addr: { type: 7, size: 4 },
+  ipv6_addr: { type: 8, size: 16 },
+  ether_addr: { type: 9, size: 6 },
+  ifname: { type: 41, size: 16 },
+} as const;
+export type Key = keyof typeof keys;
+
+const fields = attrs({
+  table: [1, text],
+  name: [2, text],
+  flags: [3, be32],
+  keyType: [4, be32],
+  keyLength: [5, be32],
+  id: [10, be32],
+  comment: [13, setComment],
+});
+
+/** A named set; several keys make a concatenation. */
+export interface SetSpec {
+  table: Table;
+  name: string;
+  key: readonly Key[];
+  /** Holds intervals, and is not changed once a rule uses it. */
+  intervals?: boolean;
+  comment?: string;
+}
+
+const nameOf = ({ table, name }: Pick<SetSpec, "table" | "name">) => `set ${table.family} ${table.name} ${name}`;
+
+function newSet(verb: string, flags: number, set: SetSpec): Message {
+  const { table, name, key, intervals, comment } = set;
+  return message(`${verb} ${nameOf(set)}`, NFT_MSG_NEWSET, flags, table.family, (to) =>
+    fields.write(to, {
+      table: table.name,
+      name,
+      flags: intervals ? NFT_SET_CONSTANT | NFT_SET_INTERVAL : 0,
+      keyType: key.reduce((type, part) => (type << 6) | keys[part].type, 0),
+      keyLength: keyLength(key),
+      id: 1, // ties messages of one batch together; ours go by name
+      comment,
+    }),
+  );
+}
+
+/** Bytes of a key: each part fills whole registers of 4. */
+export function keyLength(key: readonly Key[]): number {
+  return key.length === 1 ? keys[key[0]!].size : key.reduce((length, part) => length + ((keys[part].size + 3) & ~3), 0);
+}
+
+/** Makes a set, or leaves the one there as it is. */
+export function addSet(set: SetSpec): Message {
+  return newSet("add", NLM_F_CREATE, set);
+}
+
+/** Changes nothing, but fails with ENOENT unless the set is there: a condition for the rest of the batch. */
+export function requireSet(set: SetSpec): Message {
+  return newSet("find", 0, set);
+}
+
+/** Removes a set. EBUSY while a rule uses it. */
+export function deleteSet(set: Pick<SetSpec, "table" | "name">): Message {
+  return message(`delete ${nameOf(set)}`, NFT_MSG_DELSET, 0, set.table.family, (to) =>
+    fields.write(to, { table: set.table.name, name: set.name }),
+  );
+}
+
+/** Asks for the sets of a table. ENOENT if there is no such table. */
+export function dumpSets(table: Table): Message {
+  return message(`list sets of table ${table.family} ${table.name}`, NFT_MSG_GETSET, 0, table.family, (to) =>
+    fields.write(to, { table: table.name }),
+  );
+}
+
+/** Reads an NFT_MSG_NEWSET. */
+export function readSet(answer: Answer): SetSpec {
+  const { table = "", name = "", flags = 0, keyType = 0, comment } = fields.read(attributesOf(answer));
+  const key: Key[] = [];
+  for (let rest = keyType; rest > 0; rest >>>= 6) {
+    const part = (Object.keys(keys) as Key[]).find((name) => keys[name].type === (rest & 63));
+    if (part) key.unshift(part);
+  }
+  const set: SetSpec = { table: { family: answerFamily(answer) ?? "inet", name: table }, name, key };
+  if (flags & NFT_SET_INTERVAL) set.intervals = true;
+  if (comment !== undefined) set.comment = comment;
+  return set;
+}

@@ -1,0 +1,48 @@
+// Transactions: several changes of nftables that all take effect or none does.
+// linux/netfilter/nfnetlink.h NFNL_MSG_BATCH_*; the generation makes them conditional on nothing having changed since.
+import type { Connection, Message, NetlinkError, Reply } from "../netlink/socket.ts";
+import { beginBatch, endBatch, getGeneration, readGeneration } from "./message.ts";
+
+const ERESTART = 85;
+/** How often a change that others outrun is planned anew. */
+export const patience = 200;
+
+/**
+ * Makes the changes in order, all or none. Throws the refusal of the first change that the kernel refuses, which names
+ * it. With a generation: refused with ERESTART if anything was changed since that was read.
+ */
+export function commit(connection: Connection, changes: readonly Message[], generation?: number): void {
+  const refused = tryCommit(connection, changes, generation)[0];
+  if (refused) throw refused;
+}
+
+/** Like commit, but returns every refusal: those of single changes, or the one of the whole. None: it is done. */
+export function tryCommit(connection: Connection, changes: readonly Message[], generation?: number): NetlinkError[] {
+  if (changes.length === 0) return [];
+  const replies = connection.batch(beginBatch(generation), changes, endBatch());
+  return replies.flatMap(({ error }) => error ?? []);
+}
+
+/** True for the refusal of a transaction whose generation has passed. */
+export function isOutdated(error: unknown): boolean {
+  return error instanceof Error && (error as Partial<NetlinkError>).errno === ERESTART;
+}
+
+/**
+ * Reads and then changes, with nobody else's change in between: `plan` gets the replies to `reads`, reads more if it needs
+ * to, and returns the changes. It is asked again when another transaction was faster; no lock, as somebody always gets on.
+ */
+export function change(
+  connection: Connection,
+  plan: (replies: Reply[]) => readonly Message[],
+  { reads = [], attempts = patience }: { reads?: readonly Message[]; attempts?: number } = {},
+): void {
+  for (let attempt = 1; ; attempt++) {
+    const [first, ...replies] = connection.try(getGeneration(), ...reads);
+    if (first!.error) throw first!.error;
+    const generation = readGeneration(first!.answers[0]!);
+    const refused = tryCommit(connection, plan(replies), generation)[0];
+    if (!refused) return;
+    if (!isOutdated(refused) || attempt === attempts) throw refused;
+  }
+}
