@@ -42,7 +42,9 @@ export function readFields<F extends Fields>(fields: F, json: unknown, path = ""
   const values: Record<string, unknown> = {};
   const given = asObject(json, path.replace(/\.$/, "") || "the configuration");
   for (const name in given) {
-    const key = name in fields ? name : Object.keys(fields).find((one) => one.toLowerCase() === name.toLowerCase());
+    const key = Object.hasOwn(fields, name)
+      ? name
+      : Object.keys(fields).find((one) => one.toLowerCase() === name.toLowerCase());
     if (key === undefined || given[name] === null || given[name] === undefined) continue;
     const field = fields[key]!;
     values[key] = field[0].read(given[name], path + key, optionsOf(field));
@@ -71,11 +73,12 @@ export function schemaOf(fields: Fields): Record<string, unknown> {
   for (const name in fields) {
     const { min, max, default: fallback, required: must } = optionsOf(fields[name]!);
     if (must) required.push(name);
+    const { items, ...schema } = fields[name]![0].schema;
+    const bounds = { ...(min === undefined ? {} : { minimum: min }), ...(max === undefined ? {} : { maximum: max }) };
     properties[name] = {
-      ...fields[name]![0].schema,
+      ...schema,
+      ...(items ? { items: { ...items, ...bounds } } : bounds),
       description: docOf(fields[name]!),
-      ...(min === undefined ? {} : { minimum: min }),
-      ...(max === undefined ? {} : { maximum: max }),
       ...(fallback === undefined ? {} : { default: fallback }),
     };
   }
@@ -83,7 +86,8 @@ export function schemaOf(fields: Fields): Record<string, unknown> {
 }
 
 function asObject(value: unknown, key: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw badConfig(key, value, "must be an object");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw badConfig(key, value, "must be an object");
   return value as Record<string, unknown>;
 }
 
@@ -107,9 +111,14 @@ export const bool: Type<boolean> = {
 export const int: Type<number> = {
   schema: { type: "integer" },
   read(value, key, { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }) {
-    if (typeof value !== "number" || !Number.isSafeInteger(value)) throw badConfig(key, value, "must be a whole number");
+    if (typeof value !== "number" || !Number.isSafeInteger(value))
+      throw badConfig(key, value, "must be a whole number");
     if (value < min || value > max) {
-      throw badConfig(key, value, max === Number.MAX_SAFE_INTEGER ? `must be ${min} or more` : `must be ${min} to ${max}`);
+      throw badConfig(
+        key,
+        value,
+        max === Number.MAX_SAFE_INTEGER ? `must be ${min} or more` : `must be ${min} to ${max}`,
+      );
     }
     return value;
   },
@@ -184,10 +193,18 @@ export function oneOf<const W extends string>(...words: W[]): Type<W> {
   return {
     schema: { enum: words },
     read(value, key) {
-      if (!words.includes(value as W)) throw badConfig(key, value, `must be one of ${words.join(", ")}`, codes.unsupportedField);
+      if (!words.includes(value as W))
+        throw badConfig(key, value, `must be one of ${words.join(", ")}`, codes.unsupportedField);
       return value as W;
     },
   };
+}
+
+function truth(text: string, value: string): boolean {
+  const lower = value.toLowerCase();
+  if (lower === "1" || lower === "true") return true;
+  if (lower === "0" || lower === "false") return false;
+  throw badConfig("CNI_ARGS", text, "IgnoreUnknown must be 1, 0, true or false", codes.badEnvironment);
 }
 
 /** What CNI_ARGS may hold: keys in their exact case; unknown ones are refused unless IgnoreUnknown is set. */
@@ -201,7 +218,7 @@ export function parseArgs<const K extends string>(text: string, known: readonly 
     if (value === undefined || more.length > 0) {
       throw badConfig("CNI_ARGS", text, `"${pair}" is not of the form KEY=VALUE`, codes.badEnvironment);
     }
-    if (key === "IgnoreUnknown") ignoreUnknown = ["1", "true", "t", "T", "TRUE", "True"].includes(value);
+    if (key === "IgnoreUnknown") ignoreUnknown = truth(text, value);
     else if ((known as readonly string[]).includes(key!)) values[key as K] = value;
     else unknown.push(pair);
   }

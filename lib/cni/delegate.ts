@@ -5,15 +5,15 @@ import { runProgram } from "#ffi";
 import { isRegularFile, type Status, status } from "../sys/file.ts";
 import { badConfig, CniError, codes } from "./errors.ts";
 import { makeRequest, type Request, type Verb } from "./request.ts";
-import { type Result, readResult } from "./result.ts";
+import { type Result, readResult, versions } from "./result.ts";
 import { serve } from "./serve.ts";
 
 /** Runs `verb` of the plugin `type` with this request's environment and configuration. Its result, for ADD. */
 export function delegate(request: Request<any>, type: string, verb: Verb, key = "ipam.type"): Result {
-  if (type === "" || type.includes("/")) throw badConfig(key, type, "must be the name of a plugin");
+  if (type === "" || /[/\0]/.test(type)) throw badConfig(key, type, "must be the name of a plugin");
   const found = find(type, request.path);
   if (!found) throw badConfig(key, type, `no such plugin in CNI_PATH ${request.path.join(":")}`);
-  const plugin = request.suite[type];
+  const plugin = Object.hasOwn(request.suite, type) ? request.suite[type] : undefined;
   const self = status("/proc/self/exe");
   if (plugin && self && found.status.inode === self.inode && found.status.device === self.device) {
     const { environment, json, stdin, suite } = request;
@@ -26,37 +26,67 @@ export function delegate(request: Request<any>, type: string, verb: Verb, key = 
 function find(type: string, path: readonly string[]): { path: string; status: Status } | undefined {
   for (const directory of path) {
     const candidate = `${directory}/${type}`;
-    const found = status(candidate);
-    if (found && isRegularFile(found)) return { path: candidate, status: found };
+    try {
+      const found = status(candidate);
+      if (found && isRegularFile(found)) return { path: candidate, status: found };
+    } catch {
+      // A directory that may not be entered, or a loop of links: another one on the path may have it.
+    }
   }
   return undefined;
 }
 
 function execute(request: Request<any>, path: string, type: string, verb: Verb): Result {
-  const environment: Record<string, string> = { CNI_COMMAND: verb };
-  for (const name in request.environment) environment[name] ??= request.environment[name] ?? "";
-  const { status: exit, output } = runProgram(path, environment, request.stdin);
+  const { status: exit, output } = run(request, path, type, verb);
+  try {
+    return resultOf(request, type, verb, exit, output);
+  } catch (error) {
+    try {
+      // The specification wants a failed delegated ADD deleted.
+      if (verb === "ADD") run(request, path, type, "DEL");
+    } catch {
+      // Whether that works changes nothing for the caller.
+    }
+    throw error;
+  }
+}
+
+function run({ environment, stdin }: Request<any>, path: string, type: string, verb: Verb) {
+  const theirs: Record<string, string> = {};
+  for (const name in environment) theirs[name] = environment[name] ?? "";
+  theirs.CNI_COMMAND = verb;
+  try {
+    return runProgram(path, theirs, stdin);
+  } catch (error) {
+    throw new CniError(codes.internal, `Cannot run ${verb} of plugin "${type}": ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** What the plugin said, or a CniError of what it said. */
+function resultOf(request: Request<any>, type: string, verb: Verb, exit: number, output: string): Result {
   let json: any;
   try {
-    json = output.trim() === "" ? null : JSON.parse(output);
+    json = JSON.parse(output);
   } catch {
     // What it printed is no JSON: said below, with the text in the details.
   }
+  const details = output.slice(0, 2000) || undefined;
   if (exit !== 0) {
-    // The specification wants a failed delegated ADD deleted; whether that works changes nothing for the caller.
-    if (verb === "ADD") runProgram(path, { ...environment, CNI_COMMAND: "DEL" }, request.stdin);
     if (typeof json?.msg === "string") {
-      throw new CniError(Number(json.code) || codes.internal, json.msg, { details: json.details || undefined });
+      const theirs = typeof json.details === "string" ? json.details : "";
+      throw new CniError(Number(json.code) || codes.internal, json.msg, { details: theirs || undefined });
     }
-    throw new CniError(codes.internal, `Cannot run ${verb} of plugin "${type}": it ended with status ${exit}`, {
-      details: output.slice(0, 2000) || undefined,
-    });
+    const how = exit < 0 ? "a signal ended it" : `it ended with status ${exit}`;
+    throw new CniError(codes.internal, `Cannot run ${verb} of plugin "${type}": ${how}`, { details });
   }
   if (verb !== "ADD") return {};
   if (json === undefined) {
-    throw new CniError(codes.decodingFailure, `Cannot read the result of plugin "${type}": no JSON`, {
-      details: output.slice(0, 2000),
-    });
+    throw new CniError(codes.decodingFailure, `Cannot read the result of plugin "${type}": no JSON`, { details });
   }
-  return json === null ? {} : readResult(json, request.cniVersion, `result of ${type}`);
+  if (json === null) return {};
+  // A result of another version than the configuration's is read as what it says it is.
+  const own = (versions as readonly string[]).includes(json.cniVersion) ? json.cniVersion : request.cniVersion;
+  return readResult(json, own, `result of ${type}`);
 }

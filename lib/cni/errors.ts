@@ -64,7 +64,12 @@ export function toCniError(error: unknown): CniError {
 
 /** Shows a value in a message: quoted, and cut where nobody would read on. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = "(a value nested too deep to show)"; // the stack is used up; anything else in JSON can be shown
+  }
   return text.length > 200 ? `${text.slice(0, 197)}...` : text;
 }
 

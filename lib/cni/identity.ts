@@ -34,7 +34,9 @@ const longest = 120; // an nftables comment has 128 bytes
 /** The label of an attachment in link aliases and nftables comments: network/container/ifname, hashed when long. */
 export function labelOf(network: string, containerId: string, ifname: string): string {
   const label = `${network}/${containerId}/${ifname}`;
-  return label.length <= longest ? label : `~${base32(sha512(network), 26)}/${base32(sha512(containerId), 26)}/${ifname}`;
+  return new TextEncoder().encode(label).length <= longest
+    ? label
+    : `~${base32(sha512(network), 26)}/${base32(sha512(containerId), 26)}/${ifname}`;
 }
 
 /** Whether a label is of an attachment to this network. */

@@ -1,6 +1,6 @@
 // The main line of every plugin: environment and stdin in, one JSON document out.
 import { environment, programName } from "#ffi";
-import { readAll, status, writeAll } from "../sys/file.ts";
+import { readAll, type Status, status, writeAll } from "../sys/file.ts";
 import { exit } from "../sys/libc.ts";
 import { CniError, codes, toCniError } from "./errors.ts";
 import { assertVersion, makeRequest, type Plugin, readConfiguration, readVerb, type Suite } from "./request.ts";
@@ -34,7 +34,10 @@ export function mainOf(suite: Suite): never {
   const name = programName.slice(programName.lastIndexOf("/") + 1);
   const plugin = Object.hasOwn(suite, name) ? suite[name] : undefined;
   if (plugin) return main(plugin, suite);
-  const error = new CniError(codes.badEnvironment, `Cannot run as "${name}": call me as one of ${Object.keys(suite).join(", ")}`);
+  const error = new CniError(
+    codes.badEnvironment,
+    `Cannot run as "${name}": call me as one of ${Object.keys(suite).join(", ")}`,
+  );
   return finish(1, errorText(error, newest));
 }
 
@@ -42,17 +45,27 @@ function readStdin(): Uint8Array {
   try {
     return readAll(0);
   } catch (error) {
-    throw new CniError(codes.ioFailure, `Cannot read the configuration on stdin: ${(error as Error).message}`, { cause: error });
+    throw new CniError(codes.ioFailure, `Cannot read the configuration on stdin: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
 // The Go library looks only after the work is done; here a mistake changes nothing.
 function assertForeignNamespace(path: string): void {
   if (path === "" || ["1", "true"].includes((environment.CNI_NETNS_OVERRIDE ?? "").toLowerCase())) return;
-  const theirs = status(path);
+  let theirs: Status | undefined;
+  try {
+    theirs = status(path);
+  } catch {
+    return; // a path that cannot be followed is no namespace: opening it says so where that matters
+  }
   const ours = status("/proc/self/ns/net");
   if (theirs && ours && theirs.inode === ours.inode && theirs.device === ours.device) {
-    throw new CniError(codes.invalidNamespace, `Cannot use CNI_NETNS "${path}": it is the plugin's own network namespace`);
+    throw new CniError(
+      codes.invalidNamespace,
+      `Cannot use CNI_NETNS "${path}": it is the plugin's own network namespace`,
+    );
   }
 }
 

@@ -81,7 +81,8 @@ export function readVerb(environment: Environment): Verb {
     if (!identifier.test(environment.CNI_CONTAINERID)) {
       throw refuse("CNI_CONTAINERID", "it must be letters, digits, _, . and -, and begin with a letter or digit");
     }
-    if (environment.CNI_CONTAINERID.length > 200) throw refuse("CNI_CONTAINERID", "it must have at most 200 characters");
+    if (environment.CNI_CONTAINERID.length > 200)
+      throw refuse("CNI_CONTAINERID", "it must have at most 200 characters");
   }
   const ifname = environment.CNI_IFNAME;
   if (required.includes("CNI_IFNAME") && ifname) {
@@ -91,7 +92,10 @@ export function readVerb(environment: Environment): Verb {
   }
   const missing = required.filter((name) => !environment[name]);
   if (missing.length > 0) {
-    throw new CniError(codes.badEnvironment, `Cannot run ${verb}: required environment variables ${missing.join(", ")} missing`);
+    throw new CniError(
+      codes.badEnvironment,
+      `Cannot run ${verb}: required environment variables ${missing.join(", ")} missing`,
+    );
   }
   return verb;
 }
@@ -107,7 +111,10 @@ export function readConfiguration(stdin: Uint8Array): Record<string, unknown> & 
     });
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new CniError(codes.decodingFailure, `Cannot read the configuration on stdin ${quote(json)}: must be an object`);
+    throw new CniError(
+      codes.decodingFailure,
+      `Cannot read the configuration on stdin ${quote(json)}: must be an object`,
+    );
   }
   const given = json as Record<string, unknown>;
   const name = anyCase(given, "name");
@@ -117,15 +124,18 @@ export function readConfiguration(stdin: Uint8Array): Record<string, unknown> & 
   }
   if (name.length > 200) throw badConfig("name", name, "it must have at most 200 characters");
   const cniVersion = anyCase(given, "cniVersion") ?? "0.1.0";
-  if (typeof cniVersion !== "string") throw badConfig("cniVersion", cniVersion, "must be a string", codes.decodingFailure);
+  if (typeof cniVersion !== "string")
+    throw badConfig("cniVersion", cniVersion, "must be a string", codes.decodingFailure);
   return { ...given, name, cniVersion: cniVersion === "" ? "0.1.0" : cniVersion };
 }
 
-/** Go's reading of a key: the exact one, else one that differs in case alone; null counts as absent. */
+/** Go's reading of a key: without regard to case, the last one wins; null counts as absent. */
 export function anyCase(json: Record<string, unknown>, key: string): unknown {
-  if (key in json) return json[key] ?? undefined;
-  const other = Object.keys(json).find((name) => name.toLowerCase() === key.toLowerCase());
-  return other === undefined ? undefined : (json[other] ?? undefined);
+  let value: unknown;
+  for (const name in json) {
+    if (name === key || name.toLowerCase() === key.toLowerCase()) value = json[name] ?? value;
+  }
+  return value;
 }
 
 /** Versions from which a verb exists: code 1 otherwise, and for a version that the plugin does not speak. */
@@ -137,7 +147,10 @@ export function assertVersion(verb: Verb, version: string, spoken: readonly stri
     });
   }
   if (since && versions.indexOf(version as any) < versions.indexOf(since as any)) {
-    throw new CniError(codes.incompatibleVersion, `Cannot use cniVersion ${quote(version)}: ${verb} needs ${since} or later`);
+    throw new CniError(
+      codes.incompatibleVersion,
+      `Cannot use cniVersion ${quote(version)}: ${verb} needs ${since} or later`,
+    );
   }
 }
 

@@ -85,7 +85,11 @@ const modern = config({
 });
 
 const oldRoutes = config({ dst: [cidrText, { required: true }, ""], gw: [ip, ""] });
-const oldIp = config({ ip: [cidrText, { required: true }, ""], gateway: [ip, ""], routes: [list(object(oldRoutes)), ""] });
+const oldIp = config({
+  ip: [cidrText, { required: true }, ""],
+  gateway: [ip, ""],
+  routes: [list(object(oldRoutes)), ""],
+});
 const old = config({ ip4: [object(oldIp), ""], ip6: [object(oldIp), ""], dns: [object(dnsConf), ""] });
 
 type Family = "old" | "middle" | "new";
@@ -134,31 +138,44 @@ export function shape(result: Result, version: string): Record<string, unknown> 
   const interfaces = result.interfaces?.map(({ name, mac, mtu, sandbox, socketPath, pciID }) =>
     // mtu and what follows came with 1.1.0.
     version === newest
-      ? { mac, mtu, name, pciID, sandbox, socketPath }
+      ? {
+          mac: some(mac),
+          mtu: some(mtu),
+          name,
+          pciID: some(pciID),
+          sandbox: some(sandbox),
+          socketPath: some(socketPath),
+        }
       : family === "new"
-        ? { mac, name, sandbox }
-        : { name, mac, sandbox },
+        ? { mac: some(mac), name, sandbox: some(sandbox) }
+        : { name, mac: some(mac), sandbox: some(sandbox) },
   );
   const ips = result.ips?.map(({ interface: index, address, gateway }) =>
     family === "new"
-      ? { address, gateway, interface: index }
-      : { version: address.includes(":") ? "6" : "4", interface: index, address, gateway },
+      ? { address, gateway: some(gateway), interface: index }
+      : { version: address.includes(":") ? "6" : "4", interface: index, address, gateway: some(gateway) },
   );
-  const routes = result.routes?.map(({ dst, gw, mtu, advmss, priority, table, scope }) =>
-    family === "new" ? { advmss, dst, gw, mtu, priority, scope, table } : { dst, gw, mtu, advmss, priority, table, scope },
-  );
+  const routes = result.routes?.map(({ dst, table, scope, ...rest }) => {
+    const [gw, mtu, advmss, priority] = [some(rest.gw), some(rest.mtu), some(rest.advmss), some(rest.priority)];
+    return family === "new"
+      ? { advmss, dst, gw, mtu, priority, scope, table }
+      : { dst, gw, mtu, advmss, priority, table, scope };
+  });
   const dns = shapeDns(result.dns, family === "new");
-  const some = <T>(list: T[] | undefined) => (list?.length ? list : undefined);
   return family === "new"
     ? { cniVersion: version, dns, interfaces: some(interfaces), ips: some(ips), routes: some(routes) }
     : { cniVersion: version, interfaces: some(interfaces), ips: some(ips), routes: some(routes), dns: dns ?? {} };
 }
 
+// As in Go, what is empty is not printed; an index, a table and a scope may well be 0.
+function some<T extends string | number | unknown[]>(value: T | undefined): T | undefined {
+  return value === undefined || value === 0 || (value as string).length === 0 ? undefined : value;
+}
+
 function shapeDns(dns: Dns | undefined, sorted: boolean): Dns | undefined {
   if (!dns) return undefined;
-  const some = (list: string[] | undefined) => (list?.length ? list : undefined);
   const nameservers = some(dns.nameservers);
-  const domain = dns.domain || undefined;
+  const domain = some(dns.domain);
   const search = some(dns.search);
   const options = some(dns.options);
   if (!nameservers && !domain && !search && !options) return undefined;
@@ -174,11 +191,14 @@ function toOld(result: Result, version: string): Record<string, unknown> {
     const ofFamily = (text: string) => (parseCidr(text)?.ip ?? parseIp(text))?.length === bytes;
     const first = result.ips?.find(({ address }) => ofFamily(address));
     if (!first) continue;
-    const routes = result.routes?.filter(({ dst }) => ofFamily(dst)).map(({ dst, gw }) => ({ dst, gw }));
-    shaped[key] = { ip: first.address, gateway: first.gateway, routes: routes?.length ? routes : undefined };
+    const routes = result.routes?.filter(({ dst }) => ofFamily(dst)).map(({ dst, gw }) => ({ dst, gw: some(gw) }));
+    shaped[key] = { ip: first.address, gateway: some(first.gateway), routes: some(routes) };
   }
   if (!shaped.ip4 && !shaped.ip6) {
-    throw new CniError(codes.unsupportedField, `Cannot use cniVersion "${version}": it has no result without addresses`);
+    throw new CniError(
+      codes.unsupportedField,
+      `Cannot use cniVersion "${version}": it has no result without addresses`,
+    );
   }
   shaped.dns = shapeDns(result.dns, false) ?? {};
   return shaped;
@@ -195,4 +215,3 @@ export function assertOnePerFamily(addresses: readonly string[], version: string
     );
   }
 }
-

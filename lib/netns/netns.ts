@@ -29,7 +29,7 @@ export class NamespaceError extends Error {
 /** An open network namespace and its netlink sockets, opened when first needed. */
 export class Namespace {
   readonly path: string;
-  readonly #fd: number | undefined;
+  #fd: number | undefined;
   #route: Connection | undefined;
   #netfilter: Connection | undefined;
 
@@ -62,18 +62,22 @@ export class Namespace {
 
   /** Runs `body` with the process inside this namespace: synchronous calls of lib/sys only. */
   run<T>(body: () => T): T {
-    if (this.#fd === undefined) return body();
-    const back = hostFd();
-    if (libc().setns(this.#fd, CLONE_NEWNET) < 0) {
+    const before = current;
+    const target = this.#fd === undefined ? undefined : this;
+    if (target === before) return body();
+    hostFd(); // opened while it still is the process's own
+    if (libc().setns(this.fd, CLONE_NEWNET) < 0) {
       const error = errno();
       // A namespace of another kind passes every look from outside.
       if (errnoName(error) === "EINVAL") throw new NamespaceError(this.path, false);
       throw new SystemError(`enter network namespace "${this.path}"`, error);
     }
+    current = target;
     try {
       return body();
     } finally {
-      checked(libc().setns(back, CLONE_NEWNET), "return to the host's network namespace");
+      checked(libc().setns(before?.fd ?? hostFd(), CLONE_NEWNET), "return to the host's network namespace");
+      current = before;
     }
   }
 
@@ -84,7 +88,9 @@ export class Namespace {
   close(): void {
     this.#route?.close();
     this.#route = undefined;
-    if (this.#fd !== undefined) close(this.#fd);
+    if (this.#fd === undefined) return;
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1; // what is used after this is refused, and a second close hits nobody else's descriptor
   }
 }
 
@@ -92,6 +98,8 @@ export class Namespace {
 export const host: Namespace = new Namespace("/proc/self/ns/net");
 
 let hostDescriptor: number | undefined;
+/** What the process is in now; undefined: the host's. */
+let current: Namespace | undefined;
 
 function hostFd(): number {
   // The main thread's entry: /proc/thread-self would do too, but this thread is the main one.
@@ -105,7 +113,7 @@ export function openNamespace(path: string): Namespace {
   try {
     fd = open(path, O_RDONLY | O_NONBLOCK); // not to hang on a FIFO
   } catch (error) {
-    if (error instanceof SystemError && ["ENOENT", "ENOTDIR"].includes(error.code)) {
+    if (error instanceof SystemError && ["ENOENT", "ENOTDIR", "ESRCH"].includes(error.code)) {
       throw new NamespaceError(path, true, error);
     }
     if (error instanceof SystemError && ["ENXIO", "EISDIR", "ELOOP", "ENAMETOOLONG"].includes(error.code)) {

@@ -61,7 +61,7 @@ export function sha512(text: string): Uint8Array {
   return createHash("sha512").update(text).digest();
 }
 
-/** Runs a program to its end: `input` on its stdin, stderr passed through. */
+/** Runs a program to its end: `input` on its stdin, stderr passed through. Status -1 if a signal ended it; throws if it cannot be run. */
 export function runProgram(
   path: string,
   env: Record<string, string>,
@@ -69,7 +69,7 @@ export function runProgram(
 ): { status: number; output: string } {
   const child = spawnSync(path, [], { env, input, stdio: ["pipe", "pipe", "inherit"], maxBuffer: 64 << 20 });
   if (child.error && child.status === null) throw child.error;
-  return { status: child.status ?? 1, output: child.stdout?.toString() ?? "" };
+  return { status: child.status ?? -1, output: child.stdout?.toString() ?? "" };
 }
 
 /** The name that the program was called by. */

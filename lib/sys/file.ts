@@ -135,14 +135,17 @@ export function writeText(path: string, text: string): void {
 /** Makes a directory and those above it; one that exists already is fine. */
 export function makeDirectory(path: string, mode = 0o755): void {
   if (libc().mkdirat(AT_FDCWD, cstring(path), mode) === 0) return;
-  const error = errnoName(errno());
-  if (error === "EEXIST") return;
+  const error = errno();
+  if (errnoName(error) === "EEXIST") return;
   const parent = path.replace(/\/+[^/]*\/*$/, "");
-  if (error !== "ENOENT" || parent === "" || parent === path)
-    throw new SystemError(`make directory "${path}"`, errno());
+  if (errnoName(error) !== "ENOENT" || parent === "" || parent === path) {
+    throw new SystemError(`make directory "${path}"`, error);
+  }
   makeDirectory(parent, mode);
-  if (libc().mkdirat(AT_FDCWD, cstring(path), mode) < 0 && errnoName(errno()) !== "EEXIST")
-    throw new SystemError(`make directory "${path}"`, errno());
+  // EEXIST now: another process was quicker.
+  if (libc().mkdirat(AT_FDCWD, cstring(path), mode) === 0) return;
+  const again = errno();
+  if (errnoName(again) !== "EEXIST") throw new SystemError(`make directory "${path}"`, again);
 }
 
 /** Removes a file. False if there was none. */
