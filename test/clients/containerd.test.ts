@@ -1,5 +1,6 @@
 // Pods through containerd's CRI, as the kubelet runs them; the plugin folder holds the plugins under test and nothing else.
 //   TENON_BIN=/usr/lib/cni bun test test/clients      the same with the reference plugins
+//   TENON_CONTAINERD=/opt/containerd-2/bin              another containerd: 2.x speaks 1.1.0, and asks for STATUS
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -28,13 +29,13 @@ const allowed = [
   /^\+ route .*"dev":"cni0"/,
   /^\+ file \/var\/lib\/cni\/(networks|results)\/$/,
   /^\+ file \/var\/lib\/cni\/networks\/pods\/(last_reserved_ip\.\d|lock)?$/,
-  /^\+ file \/run\/(containerd|runc)\//,
+  /^\+ file \/run\/(containerd|nri|runc)\//,
 ];
 
 async function serve(node: Node, plugins: string, ...chain: object[]): Promise<Containerd> {
   const networks = join(node.dir, "net.d");
   await mkdir(networks);
-  const list = { cniVersion: "1.0.0", name: "pods", plugins: chain };
+  const list = { cniVersion: process.env.TENON_CONTAINERD ? "1.1.0" : "1.0.0", name: "pods", plugins: chain };
   await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
   return startContainerd(node, { plugins, networks });
 }

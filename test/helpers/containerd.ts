@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { openRuntime, type Runtime } from "./cri/runtime.ts";
 import { image, makeImage } from "./image.ts";
-import { type Node, needPrograms } from "./node.ts";
+import { type Node, needPrograms, path } from "./node.ts";
 
 export type PodStatus = {
   ready: boolean;
@@ -42,7 +42,7 @@ export type Containerd = AsyncDisposable & {
 const config = (dir: string, plugins: string, networks: string) => `version = 2
 root = "${dir}/root"
 state = "/run/containerd"
-disabled_plugins = [${["aufs", "btrfs", "devmapper", "zfs", "overlayfs"].map((s) => `"io.containerd.snapshotter.v1.${s}"`)},
+disabled_plugins = [${["aufs", "btrfs", "devmapper", "zfs"].map((s) => `"io.containerd.snapshotter.v1.${s}"`)},
   "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp"]
 [grpc]
   address = "${dir}/sock"
@@ -63,12 +63,21 @@ disabled_plugins = [${["aufs", "btrfs", "devmapper", "zfs", "overlayfs"].map((s)
     max_conf_num = 1
 `;
 
-/** Starts containerd in the node, ready for pods: plugin and network folders are paths inside the node. */
+export type ContainerdOptions = {
+  /** Folders of plugins and of network lists, by their paths inside the node. */
+  plugins: string;
+  networks: string;
+  /** Folder with another containerd, its shim and ctr; by default TENON_CONTAINERD, else the installed ones. */
+  programs?: string;
+};
+
+/** Starts containerd in the node, ready for pods. */
 export async function startContainerd(
   node: Node,
-  { plugins, networks }: { plugins: string; networks: string },
+  { plugins, networks, programs = process.env.TENON_CONTAINERD }: ContainerdOptions,
 ): Promise<Containerd> {
-  await needPrograms("containerd", "containerd-shim-runc-v2", "ctr", "runc");
+  await needPrograms("runc", ...(programs ? [] : ["containerd", "containerd-shim-runc-v2", "ctr"]));
+  const env = { PATH: programs ? `${programs}:${path}` : path };
   const dir = join(node.dir, "containerd");
   const [socket, log, pidFile] = [join(dir, "sock"), join(dir, "log"), join(dir, "pid")];
   const archive = await node.exec("mkdir", [dir]).then(() => makeImage(dir));
@@ -78,7 +87,12 @@ export async function startContainerd(
 
   const start = async () => {
     const [program, ...into] = node.enter();
-    const ended = execa(program!, [...into, "sh", "-c", launch], { stdio: "ignore", reject: false });
+    const ended = execa(program!, [...into, "sh", "-c", launch], {
+      stdio: "ignore",
+      reject: false,
+      env,
+      extendEnv: false,
+    });
     running = { ended, runtime: openRuntime(socket) };
     await untilServing(async () => {
       running!.runtime.close();
@@ -91,7 +105,8 @@ export async function startContainerd(
   const kill9 = async () => {
     if (!running) return;
     running.runtime.close();
-    await node.exec("kill", ["-9", (await readFile(pidFile, "utf8")).trim()], { reject: false });
+    const pid = await readFile(pidFile, "utf8").catch(() => ""); // it may have failed to start
+    await node.exec("kill", ["-9", pid.trim()], { reject: false });
     await running.ended;
     running = undefined;
   };
@@ -110,7 +125,9 @@ export async function startContainerd(
   try {
     await start();
     const ctr = ["--address", socket, "--namespace", "k8s.io", "images", "import", "--snapshotter", "native"];
-    await node.exec("ctr", [...ctr, archive]);
+    const { stdout: help } = await node.exec("ctr", ["images", "import", "--help"], { env });
+    if (help.includes("--local")) ctr.push("--local"); // 2.x would else use its transfer service, which knows no platform
+    await node.exec("ctr", [...ctr, archive], { env });
     await untilServing(async () => {
       const known = await call("ImageStatus", { image: { image } });
       if (!known.image) throw new Error(`Cannot use ${image}: not known to containerd`);

@@ -62,7 +62,8 @@ export const uplink = {
   outside: ["192.0.2.254", "2001:db8:2::fe"],
 } as const;
 
-const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** Where programs are looked for in a node. */
+export const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const kept = ["/etc/cni", "/var/lib/cni", "/var/lib/containers", "/var/lib/tenon"];
 
 // Runs as PID 1. Mount points that the machine lacks are made there and stay, empty: taking them away would unmount them
