@@ -25,7 +25,7 @@ import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } 
 import { assertConfigured, configureInterface, host, inPod, inPodIfAny, type Namespace } from "../lib/ip/pod.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
 import { ensureForwarding, writeSysctls } from "../lib/ip/sysctl.ts";
-import { unplugLink } from "../lib/ip/unplug.ts";
+import { plainDeleteWarning, unplugLink } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
 
 const vlanId = { min: 1, max: 4094 };
@@ -125,9 +125,8 @@ function addressing(request: BridgeRequest, given: Result, isGateway: boolean): 
   if (conf.isDefaultGateway) {
     for (const { gateway } of ips) {
       const dst = gateway!.includes(":") ? "::/0" : "0.0.0.0/0";
-      // One that IPAM asks for already, by this gateway or by the first, is the same route.
-      const same = routes.some((route) => route.dst === dst && (route.gw === undefined || route.gw === gateway));
-      if (!same) routes.push({ dst, gw: gateway });
+      // One for each family: IPAM's, should it ask for one, which then leads by the first gateway.
+      if (!routes.some((route) => route.dst === dst)) routes.push({ dst, gw: gateway });
     }
   }
   return { ips, routes };
@@ -316,6 +315,8 @@ export const plugin: Plugin<typeof conf> = {
   del,
   gc,
   status: (request) => {
+    const warning = plainDeleteWarning();
+    if (warning) request.warn(warning);
     if (request.conf.ipam?.type) delegate(request, request.conf.ipam.type, "STATUS");
   },
 };

@@ -1,4 +1,5 @@
 // A request: what the environment and stdin say, read once, never changed. https://www.cni.dev/docs/spec/#section-2-execution-protocol
+import { writeAll } from "../sys/file.ts";
 import { type Fields, readFields, type Values } from "./config.ts";
 import { badConfig, CniError, codes, quote } from "./errors.ts";
 import { type Result, readResult, versions } from "./result.ts";
@@ -32,6 +33,8 @@ export interface Request<F extends Fields = Fields> extends Attachment {
   environment: Environment;
   /** The suite's own plugins in this process, by type: for delegation. */
   suite: Suite;
+  /** Tells people something on stderr, which runtimes put into their log. */
+  warn(text: string): void;
 }
 
 export type Environment = Record<string, string | undefined>;
@@ -179,6 +182,7 @@ export function makeRequest<F extends Fields>(
     stdin,
     environment,
     suite,
+    warn: (text) => writeAll(2, new TextEncoder().encode(`tenon: ${text}\n`), "to stderr"),
   };
 }
 

@@ -14,6 +14,13 @@ const directory = "/run/tenon";
 export const plainDeleteMark = `${directory}/plain-delete`;
 const record = `${directory}/helper`;
 
+/** What STATUS tells people where helpers are not used. */
+export function plainDeleteWarning(): string | undefined {
+  const reason = readTextIfAny(plainDeleteMark);
+  if (reason === undefined) return undefined;
+  return `DEL waits for the kernel, because ${plainDeleteMark} exists${reason.trim() ? ` (${reason.trim()})` : ""}`;
+}
+
 const NETLINK_ROUTE = 0;
 const NLMSG_ERROR = 2;
 
