@@ -15,12 +15,13 @@ import { type Cidr, equalBytes, formatIp, networkOf, parseCidr } from "../netlin
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
-  deleteAll,
+  type Contents,
+  deleteWhere,
   elementOf,
   ensureElements,
-  inTransaction,
   listElements,
   listSets,
+  type NamedSet,
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
@@ -32,7 +33,6 @@ import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phra
 import { appendRule, deleteRule, dumpRules, type Rule, readRule, replaceRule } from "../nftables/rule.ts";
 import { addSet, deleteSet, requireSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
-import { change } from "../nftables/transaction.ts";
 
 /** One attachment's part in the masquerade of its network. */
 export interface Masquerade {
@@ -152,21 +152,17 @@ export function removeMasquerade(
   ns: Namespace,
   { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
 ): void {
+  const connection = ns.netfilter;
   if (addresses) {
     const places = addresses.map(cidr).map((address) => ({ set: membersOf(network, address), key: address.ip }));
-    return removeOwn(ns.netfilter, label, places);
+    removeOwn(connection, label, places);
+  } else {
+    const read = () => listMembers(connection, network);
+    deleteWhere(connection, read, (comment) => comment === label);
   }
-  change(ns.netfilter, () =>
-    listMembers(ns.netfilter, network).flatMap(({ set, elements }) =>
-      deleteAll(
-        set,
-        elements.filter(({ comment }) => comment === label),
-      ),
-    ),
-  );
 }
 
-function listMembers(connection: Connection, network: string): { set: SetSpec; elements: Element[] }[] {
+function listMembers(connection: Connection, network: string): Contents[] {
   const sets = listSets(connection, inet).filter(({ name }) => name.startsWith(`masq/${pathOf(network)}/`));
   return sets.map((set) => ({ set, elements: listElements(connection, set) }));
 }
@@ -193,27 +189,17 @@ export function sweepMasquerade(
   ns: Namespace,
   { network, keep }: { network: string; keep: ReadonlySet<string> },
 ): void {
-  for (let more = true; more; ) {
-    change(ns.netfilter, () => {
-      const changes: Message[] = [];
-      const empty: SetSpec[] = [];
-      let room = inTransaction;
-      more = false;
-      for (const { set, elements } of listMembers(ns.netfilter, network)) {
-        const stale = elements.filter(({ comment = "" }) => isOfNetwork(comment, network) && !keep.has(comment));
-        const now = stale.slice(0, room);
-        room -= now.length;
-        more ||= now.length < stale.length;
-        changes.push(...deleteAll(set, now));
-        if (now.length === elements.length) empty.push(set);
-      }
-      return empty.length ? [...changes, ...removal(ns.netfilter, empty)] : changes;
-    });
-  }
+  const connection = ns.netfilter;
+  deleteWhere(
+    connection,
+    () => listMembers(connection, network),
+    (comment) => isOfNetwork(comment, network) && !keep.has(comment),
+    (empty) => clear(connection, empty),
+  );
 }
 
 /** Takes away member sets that are empty, with their rules and exemptions; the table too if nothing else is in it. */
-function removal(connection: Connection, empty: readonly SetSpec[]): Message[] {
+function clear(connection: Connection, empty: readonly NamedSet[]): Message[] {
   const places = empty.map(({ name }) => name.slice("masq/".length));
   const isGone = (name: string) =>
     places.some((place) => name === `masq/${place}` || name.startsWith(`exempt/${place}/`));

@@ -10,10 +10,11 @@ import { equalBytes, parseMac } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
+  type Contents,
   deleteAll,
+  deleteWhere,
   elementOf,
   ensureElements,
-  inTransaction,
   listElements,
   listSets,
   removeOwn,
@@ -101,22 +102,21 @@ export function removeSpoofCheck(
 ): void {
   const connection = ns.netfilter;
   if (port === undefined) {
-    return change(connection, () =>
-      [ports, macs].flatMap((set) =>
-        deleteAll(
-          set,
-          listElements(connection, set).filter(({ comment }) => comment === label),
-        ),
-      ),
+    deleteWhere(
+      connection,
+      () => contents(connection),
+      (comment) => comment === label,
     );
-  }
-  const key = portKey(port);
-  if (mac !== undefined) {
-    return removeOwn(connection, label, [
-      { set: ports, key },
+  } else if (mac === undefined) removePort(connection, label, portKey(port));
+  else {
+    removeOwn(connection, label, [
+      { set: ports, key: portKey(port) },
       { set: macs, key: macKey(port, mac) },
     ]);
   }
+}
+
+function removePort(connection: Connection, label: string, key: Uint8Array): void {
   change(
     connection,
     ([reply]) => {
@@ -126,6 +126,10 @@ export function removeSpoofCheck(
     },
     { reads: [getElement(ports, key)] },
   );
+}
+
+function contents(connection: Connection): Contents[] {
+  return [ports, macs].map((set) => ({ set, elements: listElements(connection, set) }));
 }
 
 /** Throws, with code 101, unless the port is guarded as ensureSpoofCheck would do it. */
@@ -149,26 +153,16 @@ export function sweepSpoofCheck(
   { network, keep }: { network: string; keep: ReadonlySet<string> },
 ): void {
   const connection = ns.netfilter;
-  for (let more = true; more; ) {
-    change(connection, () => {
-      const changes: Message[] = [];
-      let left = 0;
-      more = false;
-      for (const set of [ports, macs]) {
-        const elements = listElements(connection, set);
-        const stale = elements.filter(({ comment = "" }) => isOfNetwork(comment, network) && !keep.has(comment));
-        const now = stale.slice(0, inTransaction / 2);
-        more ||= now.length < stale.length;
-        left += elements.length - now.length;
-        changes.push(...deleteAll(set, now));
-      }
-      return left === 0 ? removal(connection) : changes;
-    });
-  }
+  deleteWhere(
+    connection,
+    () => contents(connection),
+    (comment) => isOfNetwork(comment, network) && !keep.has(comment),
+    (empty) => (empty.length === 2 ? clear(connection) : []),
+  );
 }
 
 /** The table goes, if nothing else is in it. */
-function removal(connection: Connection): Message[] {
+function clear(connection: Connection): Message[] {
   const sets = listSets(connection, bridge);
   if (sets.length === 0) return [];
   const chains = connection

@@ -13,9 +13,15 @@ export interface Place {
   key: Uint8Array;
 }
 
+/** A set and what is in it. */
+export interface Contents {
+  set: NamedSet;
+  elements: Element[];
+}
+
 /** Deletions in one message, whose list of elements may have 64 KiB, and in one transaction, which must fit the socket. */
 const inMessage = 1024;
-export const inTransaction = 4096;
+const inTransaction = 4096;
 
 /**
  * Makes `additions` in one transaction, which is all that is sent as a rule. Where the kernel misses something (ENOENT) or
@@ -32,7 +38,8 @@ export function ensureElements(
     const other = refused.find((error) => !isErrno(error, "ENOENT", "EEXIST"));
     if (other) throw other;
     try {
-      return change(connection, () => [...prepare(), ...additions], { attempts: 1 });
+      change(connection, () => [...prepare(), ...additions], { attempts: 1 });
+      return;
     } catch (error) {
       // Whoever was faster has most likely prepared the same.
       if (!isOutdated(error) || attempt === patience) throw error;
@@ -74,6 +81,34 @@ function listed<T>(read: () => T[]): T[] {
   } catch (error) {
     if (isErrno(error, "ENOENT")) return []; // gone with its table: nothing to list
     throw error;
+  }
+}
+
+/**
+ * Deletes the elements whose comment `isStale`, in as many transactions as it takes. Each one also has the changes that
+ * `clear` returns, given the sets that it leaves empty.
+ */
+export function deleteWhere(
+  connection: Connection,
+  read: () => Contents[],
+  isStale: (comment: string) => boolean,
+  clear: (empty: NamedSet[]) => Message[] = () => [],
+): void {
+  for (let more = true; more; ) {
+    change(connection, () => {
+      let room = inTransaction;
+      more = false;
+      const empty: NamedSet[] = [];
+      const deletions = read().flatMap(({ set, elements }) => {
+        const stale = elements.filter(({ comment }) => comment !== undefined && isStale(comment));
+        const now = stale.slice(0, room);
+        room -= now.length;
+        more ||= now.length < stale.length;
+        if (now.length === elements.length) empty.push(set);
+        return deleteAll(set, now);
+      });
+      return empty.length ? [...deletions, ...clear(empty)] : deletions;
+    });
   }
 }
 

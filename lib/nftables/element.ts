@@ -4,7 +4,7 @@ import { type Answer, type Message, NLM_F_CREATE, NLM_F_EXCL } from "../netlink/
 import { value } from "./data.ts";
 import { attributesOf, message } from "./message.ts";
 import type { SetSpec } from "./set.ts";
-import { elementComment } from "./userdata.ts";
+import { elementUserdata } from "./userdata.ts";
 
 const NFT_MSG_NEWSETELEM = 12;
 const NFT_MSG_GETSETELEM = 13;
@@ -12,7 +12,7 @@ const NFT_MSG_DELSETELEM = 14;
 const NFTA_LIST_ELEM = 1;
 const NFT_SET_ELEM_INTERVAL_END = 1;
 
-const element = attrs({ key: [1, value], flags: [3, be32], comment: [6, elementComment] });
+const element = attrs({ key: [1, value], flags: [3, be32], userdata: [6, elementUserdata] });
 const fields = attrs({ table: [1, text], set: [2, text], elements: [3, list(NFTA_LIST_ELEM, element)] });
 
 /** One element: its key as bytes. `end`: the first key after an interval. */
@@ -44,7 +44,7 @@ function change(
         elements: elements?.map(({ key, comment, end }) => ({
           key,
           flags: end ? NFT_SET_ELEM_INTERVAL_END : undefined,
-          comment: kind === NFT_MSG_NEWSETELEM ? comment : undefined,
+          userdata: kind === NFT_MSG_NEWSETELEM && comment !== undefined ? { comment } : undefined,
         })),
       }),
   );
@@ -73,9 +73,9 @@ export function dumpElements(set: Named): Message {
 /** Reads an NFT_MSG_NEWSETELEM, which carries several elements. */
 export function readElements(answer: Answer): Element[] {
   const { elements = [] } = fields.read(attributesOf(answer));
-  return elements.map(({ key = new Uint8Array(0), flags = 0, comment }) => {
+  return elements.map(({ key = new Uint8Array(0), flags = 0, userdata }) => {
     const read: Element = { key };
-    if (comment !== undefined) read.comment = comment;
+    if (userdata?.comment !== undefined) read.comment = userdata.comment;
     if (flags & NFT_SET_ELEM_INTERVAL_END) read.end = true;
     return read;
   });

@@ -4,7 +4,7 @@ import { type Answer, type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE } 
 import type { Chain } from "./chain.ts";
 import { type Expression, expression } from "./expression.ts";
 import { answerFamily, attributesOf, message } from "./message.ts";
-import { ruleComment } from "./userdata.ts";
+import { ruleUserdata } from "./userdata.ts";
 
 const NFT_MSG_NEWRULE = 6;
 const NFT_MSG_GETRULE = 7;
@@ -16,7 +16,7 @@ const fields = attrs({
   chain: [2, text],
   handle: [3, be64],
   expressions: [4, list(NFTA_LIST_ELEM, expression)],
-  comment: [7, ruleComment],
+  userdata: [7, ruleUserdata],
 });
 
 /** A rule of a chain. The kernel gives the handle, by which alone it can be replaced or removed. */
@@ -32,7 +32,13 @@ function change(verb: string, kind: number, flags: number, rule: Partial<Rule> &
   const which = comment === undefined ? (handle ?? "") : `"${comment}"`;
   const label = `${verb} rule ${which} of chain ${chain.table.family} ${chain.table.name} ${chain.name}`;
   return message(label, kind, flags, chain.table.family, (to) =>
-    fields.write(to, { table: chain.table.name, chain: chain.name, handle, expressions, comment }),
+    fields.write(to, {
+      table: chain.table.name,
+      chain: chain.name,
+      handle,
+      expressions,
+      userdata: comment === undefined ? undefined : { comment },
+    }),
   );
 }
 
@@ -60,11 +66,11 @@ export function dumpRules({ table, name }: Pick<Chain, "table" | "name">): Messa
 
 /** Reads an NFT_MSG_NEWRULE. */
 export function readRule(answer: Answer): Rule & { handle: bigint } {
-  const { table = "", chain = "", handle = 0n, expressions = [], comment } = fields.read(attributesOf(answer));
+  const { table = "", chain = "", handle = 0n, expressions = [], userdata } = fields.read(attributesOf(answer));
   return {
     chain: { table: { family: answerFamily(answer) ?? "inet", name: table }, name: chain },
     handle,
     expressions,
-    comment,
+    comment: userdata?.comment,
   };
 }

@@ -4,7 +4,7 @@ import { attrs, be32, text } from "../netlink/attr.ts";
 import { type Answer, type Message, NLM_F_CREATE } from "../netlink/socket.ts";
 import { answerFamily, attributesOf, message } from "./message.ts";
 import type { Table } from "./table.ts";
-import { setComment } from "./userdata.ts";
+import { setUserdata } from "./userdata.ts";
 
 const NFT_MSG_NEWSET = 9;
 const NFT_MSG_GETSET = 10;
@@ -12,12 +12,12 @@ const NFT_MSG_DELSET = 11;
 const NFT_SET_CONSTANT = 2;
 const NFT_SET_INTERVAL = 4;
 
-/** What a key is made of: the number that nft(8) shows it by (its datatype.h), and its bytes. */
+/** What a key is made of: the number that nft(8) shows it by (its datatype.h), its bytes, and their order. */
 export const keys = {
-  ipv4_addr: { type: 7, size: 4 },
-  ipv6_addr: { type: 8, size: 16 },
-  ether_addr: { type: 9, size: 6 },
-  ifname: { type: 41, size: 16 },
+  ipv4_addr: { type: 7, size: 4, order: 2 },
+  ipv6_addr: { type: 8, size: 16, order: 2 },
+  ether_addr: { type: 9, size: 6, order: 2 },
+  ifname: { type: 41, size: 16, order: 1 },
 } as const;
 export type Key = keyof typeof keys;
 
@@ -28,7 +28,7 @@ const fields = attrs({
   keyType: [4, be32],
   keyLength: [5, be32],
   id: [10, be32],
-  comment: [13, setComment],
+  userdata: [13, setUserdata],
 });
 
 /** A named set; several keys make a concatenation. */
@@ -53,7 +53,7 @@ function newSet(verb: string, flags: number, set: SetSpec): Message {
       keyType: key.reduce((type, part) => (type << 6) | keys[part].type, 0),
       keyLength: keyLength(key),
       id: 1, // ties messages of one batch together; ours go by name
-      comment,
+      userdata: { keyOrder: key.length === 1 ? keys[key[0]!].order : 0, comment },
     }),
   );
 }
@@ -89,7 +89,7 @@ export function dumpSets(table: Table): Message {
 
 /** Reads an NFT_MSG_NEWSET. */
 export function readSet(answer: Answer): SetSpec {
-  const { table = "", name = "", flags = 0, keyType = 0, comment } = fields.read(attributesOf(answer));
+  const { table = "", name = "", flags = 0, keyType = 0, userdata } = fields.read(attributesOf(answer));
   const key: Key[] = [];
   for (let rest = keyType; rest > 0; rest >>>= 6) {
     const part = (Object.keys(keys) as Key[]).find((name) => keys[name].type === (rest & 63));
@@ -97,6 +97,6 @@ export function readSet(answer: Answer): SetSpec {
   }
   const set: SetSpec = { table: { family: answerFamily(answer) ?? "inet", name: table }, name, key };
   if (flags & NFT_SET_INTERVAL) set.intervals = true;
-  if (comment !== undefined) set.comment = comment;
+  if (userdata?.comment !== undefined) set.comment = userdata.comment;
   return set;
 }
