@@ -1,97 +1,102 @@
-// Which of up to 2^24 addresses of a range are taken, by their index in the range.
+// Which of up to 2^24 addresses of a range are taken, each by its index in the range.
 // The face of the allocator in wasm/bitmap.ts: that one searches, this one checks and converts.
-// Compiled at the first `new` and not before, because a process that needs no search should not pay for one.
+// It is compiled at the first `new Bitmap` and not before: a process that needs no search should not pay for one.
 
 import { bitmap as binary } from "../../build/wasm/bitmap.ts";
 
-/** The exports of wasm/bitmap.ts. */
-interface Core {
-  readonly memory: WebAssembly.Memory;
-  readonly level0: { readonly value: number };
-  readonly list: { readonly value: number };
-  readonly listLength: { readonly value: number };
-  init(bits: number): number;
-  extend(bits: number): number;
-  rebuild(): number;
-  popcount(): number;
-  count(): number;
-  has(index: number): number;
-  allocate(after: number): number;
-  allocateAt(index: number): number;
-  allocateIn(from: number, to: number): number;
-  free(index: number): number;
-  fill(from: number, to: number): number;
-  allocateMany(after: number, n: number): number;
-  takeMany(n: number): number;
-  freeMany(n: number): number;
-}
-
-/** The largest size of one bitmap: a /8. */
+/** The largest size of a bitmap: a /8. */
 export const LARGEST = 2 ** 24;
 
-let module: WebAssembly.Module | undefined;
+/** Fewer than so many are copied faster one by one than by `set`, with the view that it needs. */
+const FEW = 100;
+
+/** The exports of wasm/bitmap.ts; `map` is what `create` answered. */
+interface Core {
+  readonly memory: WebAssembly.Memory;
+  readonly listLength: { readonly value: number };
+  readonly level0: { readonly value: number };
+  create(bits: number): number;
+  clear(map: number): number;
+  rebuild(map: number): number;
+  popcount(map: number): number;
+  count(map: number): number;
+  has(map: number, index: number): number;
+  allocate(map: number, after: number): number;
+  allocateAt(map: number, index: number): number;
+  allocateIn(map: number, from: number, to: number): number;
+  free(map: number, index: number): number;
+  fill(map: number, from: number, to: number): number;
+  allocateMany(map: number, after: number, n: number): number;
+  takeMany(map: number, n: number): number;
+  freeMany(map: number, n: number): number;
+}
+
+let core: Core | undefined;
+let list = new Uint32Array(0);
+/** Maps whose bitmaps are garbage, by size; the core gives no memory back. */
+const spare = new Map<number, number[]>();
+let garbage: FinalizationRegistry<{ size: number; map: number }> | undefined;
 
 export class Bitmap {
-  readonly #core: Core;
-  #size: number;
+  readonly size: number;
+  readonly #core = instance();
+  readonly #map: number;
   #last = -1;
 
   /** All of `size` indexes free; a RangeError for a size that is not 1 to 2^24 or does not fit in memory. */
   constructor(size: number) {
-    module ??= new WebAssembly.Module(Uint8Array.fromBase64(binary));
-    this.#core = new WebAssembly.Instance(module).exports as unknown as Core;
-    this.#size = held(size, this.#core.init(whole(size)));
-  }
-
-  get size(): number {
-    return this.#size;
+    this.size = size;
+    const used = spare.get(size)?.pop();
+    if (used) this.#core.clear(used);
+    this.#map = used ?? create(this.#core, size);
+    garbage?.register(this, { size, map: this.#map });
   }
 
   /** How many are taken. */
   get count(): number {
-    return this.#core.count();
+    return this.#core.count(this.#map);
   }
 
-  /** Takes the next free index after `after` (default: the last one given out), in a ring; -1 when all are taken. */
-  allocate(after = this.#last): number {
-    const index = this.#core.allocate((after | 0) === after ? after : -2);
+  /** Takes the next free index after `after` (default: the last one given out), in a ring; -1 when there is none. */
+  allocate(after?: number): number {
+    const index = this.#core.allocate(this.#map, after === undefined ? this.#last : isWhole(after) ? after : -2);
     if (index >= 0) this.#last = index;
     return index;
   }
 
   /** Takes this index; whether it was free. */
   allocateAt(index: number): boolean {
-    return this.#core.allocateAt(whole(index)) === 1;
+    return isWhole(index) && this.#core.allocateAt(this.#map, index) === 1;
   }
 
   /** Takes the lowest free index from `from` to `to`, both included; -1 when there is none. */
   allocateIn(from: number, to: number): number {
-    return this.#core.allocateIn(whole(from), whole(to));
+    return isWhole(from) && isWhole(to) ? this.#core.allocateIn(this.#map, from, to) : -1;
   }
 
   /** Gives this index back; whether it was taken. */
   free(index: number): boolean {
-    return this.#core.free(whole(index)) === 1;
+    return isWhole(index) && this.#core.free(this.#map, index) === 1;
   }
 
   /** Whether this index is taken. */
   has(index: number): boolean {
-    return this.#core.has(whole(index)) === 1;
+    return isWhole(index) && this.#core.has(this.#map, index) === 1;
   }
 
-  /** Takes every index from `from` to `to`, both included; how many were free, -1 when out of range. */
+  /** Takes every index from `from` to `to`, both included; how many of them were free, -1 when out of range. */
   fill(from: number, to: number): number {
-    return this.#core.fill(whole(from), whole(to));
+    return isWhole(from) && isWhole(to) ? this.#core.fill(this.#map, from, to) : -1;
   }
 
-  /** Takes up to `n` indexes, each as `allocate` would. */
+  /** Takes up to `n` indexes, one after the other as `allocate` does. */
   allocateMany(n: number): Uint32Array {
-    const indexes = new Uint32Array(Math.max(0, Math.min(n, this.#size - this.count)));
+    const indexes = new Uint32Array(Math.max(0, Math.min(n, this.size - this.count)));
     for (let done = 0; done < indexes.length; ) {
-      const list = this.#list(indexes.length - done);
-      this.#core.allocateMany(this.#last, list.length);
-      indexes.set(list, done);
-      done += list.length;
+      const part = this.#core.allocateMany(this.#map, this.#last, Math.min(indexes.length - done, list.length));
+      if (part < FEW) for (let i = 0; i < part; i++) indexes[done + i] = list[i]!;
+      else indexes.set(list.subarray(0, part), done);
+      done += part;
       this.#last = indexes[done - 1]!;
     }
     return indexes;
@@ -100,10 +105,8 @@ export class Bitmap {
   /** Takes these indexes; how many were free. Those out of range are passed over. */
   takeMany(indexes: Uint32Array): number {
     let sum = 0;
-    for (let done = 0; done < indexes.length; done += this.#core.listLength.value) {
-      const list = this.#list(indexes.length - done);
-      list.set(indexes.subarray(done, done + list.length));
-      sum += this.#core.takeMany(list.length);
+    for (let done = 0; done < indexes.length; done += list.length) {
+      sum += this.#core.takeMany(this.#map, enlist(indexes, done));
     }
     return sum;
   }
@@ -111,10 +114,8 @@ export class Bitmap {
   /** Gives these indexes back; how many were taken. Those out of range are passed over. */
   freeMany(indexes: Uint32Array): number {
     let sum = 0;
-    for (let done = 0; done < indexes.length; done += this.#core.listLength.value) {
-      const list = this.#list(indexes.length - done);
-      list.set(indexes.subarray(done, done + list.length));
-      sum += this.#core.freeMany(list.length);
+    for (let done = 0; done < indexes.length; done += list.length) {
+      sum += this.#core.freeMany(this.#map, enlist(indexes, done));
     }
     return sum;
   }
@@ -124,38 +125,49 @@ export class Bitmap {
     return this.#level0().slice();
   }
 
-  /** Puts such a copy in the place of the present map; a RangeError when its length is another. */
+  /** Puts such a copy in the place of the map; a RangeError when its length is another. */
   load(bytes: Uint8Array): void {
     const level0 = this.#level0();
     if (bytes.length !== level0.length) {
-      throw new RangeError(`Cannot load ${bytes.length} bytes: ${this.#size} addresses need ${level0.length}`);
+      throw new RangeError(`Cannot load ${bytes.length} bytes: ${this.size} addresses need ${level0.length}`);
     }
     level0.set(bytes);
-    this.#core.rebuild();
-  }
-
-  /** Adds free indexes at the end, up to `size` in all. */
-  extend(size: number): void {
-    this.#size = held(size, this.#core.extend(whole(size)));
+    this.#core.rebuild(this.#map);
   }
 
   #level0(): Uint8Array {
-    return new Uint8Array(this.#core.memory.buffer, this.#core.level0.value, Math.ceil(this.#size / 8));
-  }
-
-  #list(length: number): Uint32Array {
-    const { memory, list, listLength } = this.#core;
-    return new Uint32Array(memory.buffer, list.value, Math.min(length, listLength.value));
+    const { memory, level0 } = this.#core;
+    return new Uint8Array(memory.buffer, this.#map + level0.value, Math.ceil(this.size / 8));
   }
 }
 
-/** A number that survives the way into WebAssembly, which would take 2^32 for 0; the rest becomes -1. */
-function whole(value: number): number {
-  return (value | 0) === value ? value : -1;
+/** The one instance for all bitmaps. */
+function instance(): Core {
+  if (core) return core;
+  const module = new WebAssembly.Module(Uint8Array.fromBase64(binary));
+  core = new WebAssembly.Instance(module).exports as unknown as Core;
+  garbage = new FinalizationRegistry(({ size, map }) => spare.getOrInsert(size, []).push(map));
+  return core;
 }
 
-function held(size: number, answer: number): number {
-  if (answer === size) return size;
-  const wrong = !(Number.isInteger(size) && size >= 1 && size <= LARGEST);
+/** A map of this size in new memory; growing detaches the buffer, so the list is looked up again. */
+function create({ create, memory, listLength }: Core, size: number): number {
+  const map = isWhole(size) ? create(size) : -1;
+  list = new Uint32Array(memory.buffer, 0, listLength.value);
+  if (map >= 0) return map;
+  const wrong = !(isWhole(size) && size >= 1 && size <= LARGEST);
   throw new RangeError(`Cannot hold ${size} addresses: ${wrong ? `must be 1 to ${LARGEST}` : "out of memory"}`);
+}
+
+/** Whether the number survives the way into WebAssembly, which would take 2^32 for 0. */
+function isWhole(value: number): boolean {
+  return (value | 0) === value;
+}
+
+/** Lists indexes from `start` on for a bulk call; how many. */
+function enlist(indexes: Uint32Array, start: number): number {
+  const n = Math.min(indexes.length - start, list.length);
+  if (n < FEW) for (let i = 0; i < n; i++) list[i] = indexes[start + i]!;
+  else list.set(n === indexes.length ? indexes : indexes.subarray(start, start + n));
+  return n;
 }
