@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 // bridge: a virtual Ethernet pair between the pod and a bridge on the host.
 // https://www.cni.dev/plugins/current/main/bridge/
-import { any, bool, cidrText, config, int, list, mac, object, oneOf, parseArgs, string } from "../lib/cni/config.ts";
+import { any, bool, cidrText, config, int, linkName, list, mac, object, oneOf, parseArgs, string } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
 import { delegate } from "../lib/cni/delegate.ts";
 import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
@@ -31,7 +31,7 @@ import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts"
 const vlanId = { min: 1, max: 4094 };
 
 const conf = config({
-  bridge: [string, { default: "cni0" }, "the bridge; made if there is none"],
+  bridge: [linkName, { default: "cni0" }, "the bridge; made if there is none"],
   isGateway: [bool, { default: false }, "give the bridge the gateway's address and let the host forward"],
   isDefaultGateway: [bool, { default: false }, "also make it the pod's default route"],
   forceAddress: [bool, { default: false }, "replace another address that the bridge has"],

@@ -188,6 +188,18 @@ export const mac: Type<string | undefined> = {
   },
 };
 
+/** The name of a link: what dev_valid_name() of the kernel takes. */
+export const linkName: Type<string> = {
+  schema: { type: "string", pattern: "^[^/:\\s]{1,15}$" },
+  read(value, key) {
+    const text = string.read(value, key, {});
+    if (text === "" || text === "." || text === ".." || /[/:\s\0]/.test(text) || new TextEncoder().encode(text).length > 15) {
+      throw badConfig(key, value, "must be a link's name: 1 to 15 bytes without slash, colon or white space");
+    }
+    return text;
+  },
+};
+
 /** One of some words. */
 export function oneOf<const W extends string>(...words: W[]): Type<W> {
   return {

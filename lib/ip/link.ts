@@ -1,5 +1,5 @@
 // Links: idempotent verbs on a host or in a pod.
-import { toCniError } from "../cni/errors.ts";
+import { badConfig, toCniError } from "../cni/errors.ts";
 import type { Reply } from "../netlink/socket.ts";
 import {
   type BridgeSettings,
@@ -95,7 +95,7 @@ export function ensureBridge(ns: Namespace, { name, mtu, promiscuous, settings }
     if (!bridge) throw new Error(`Cannot find bridge "${name}": it vanished as soon as it was made`);
   }
   if (bridge.info?.kind !== "bridge") {
-    throw new TypeError(`Cannot use bridge "${name}": a link of that name exists and is no bridge`);
+    throw badConfig("bridge", name, "a link of that name exists and is no bridge");
   }
   const promiscuity = promiscuous && !isPromiscuous(bridge) ? { flags: IFF_PROMISC, change: IFF_PROMISC } : {};
   if (!isUp(bridge) || promiscuity.flags) ns.route.request(changeLink({ index: bridge.index, up: true, ...promiscuity }));

@@ -234,7 +234,7 @@ test("bridge CHECK finds what was taken away", async () => {
     ["node", "ip link set $(ip -br link show master cni0 | cut -d@ -f1) nomaster", "cni0"],
     ["node", "ip link set cni0 promisc off", "promiscuous"],
     ["node", "nft delete table inet tenon", "asquerade"],
-    ["node", "nft delete table bridge tenon", "spoof"],
+    ["node", "nft delete table bridge tenon", "guarded port"],
     ["node", "rm /var/lib/cni/networks/check/10.1.0.*", "10.1.0."],
   ];
   for (const [where, command, names] of breaks) {
