@@ -5,22 +5,25 @@ import { type Findings, interleave, row, type Step } from "../measure.ts";
 import type { Node, Side } from "../node.ts";
 import { hostLocal } from "../pod.ts";
 
-const SIZES = [0, 1000, 10_000, 60_000];
 const FULL = 60_000;
+const SIZES = [0, 1000, 10_000, FULL];
+const ROUNDS_FULL = 20; // two and a half seconds each for the reference alone
 
 export function measureHostLocal({ sides: all, options }: Node): Findings {
   const sides = all.filter(({ name }) => name !== "floor");
   const ours = sides.find(({ name }) => name === "ours");
-  for (const side of sides) for (const size of SIZES) fill(side, size);
-  const rows = SIZES.flatMap((size) => {
+  const sizes = options.quick ? [0, 1000, FULL] : SIZES;
+  const roundsFull = options.quick ? 2 : Math.min(ROUNDS_FULL, options.pairs);
+  for (const side of sides) for (const size of sizes) fill(side, size);
+  const rows = sizes.flatMap((size) => {
     const found = interleave(
       sides,
-      options.quick && size === FULL ? 4 : options.pairs,
+      size === FULL ? roundsFull : options.pairs,
       steps(() => size),
     );
     return [...found].map(([step, samples]) => row(`host-local ${step}, ${count(size)} reservations`, samples));
   });
-  const search = interleave(sides, options.quick ? 4 : Math.min(20, options.pairs), [searching()]);
+  const search = interleave(sides, roundsFull, [searching()]);
   rows.push(row(`host-local ADD, searching past ${count(FULL)}`, search.get("search")!));
   if (!ours) return { rows };
 

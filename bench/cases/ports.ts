@@ -11,7 +11,12 @@ const PORTS = 1000;
 export function measurePorts(node: Node): Findings {
   const { sides, options } = node;
   bridgeForFloor(node);
-  for (const side of sides) addPorts(side);
+  const crowds = sides.map((side) => addCrowd(side));
+  for (const enterCrowd of crowds) awaitSilence(enterCrowd);
+  for (const side of sides) {
+    side.enter();
+    batch((at) => `link set c${at} master ${BRIDGE}`);
+  }
   for (const side of sides) awaitSilence(side.enter);
   const found = interleave(sides, options.pairs, podSteps());
   return {
@@ -23,10 +28,10 @@ export function measurePorts(node: Node): Findings {
 }
 
 /**
- * The far ends live together in one namespace. They come up and finish their discovery before their ports join the bridge:
- * joined first, a thousand ports flood five million packets at each other for a minute.
+ * A thousand links whose far ends live together in one namespace; the answer enters it. They finish their discovery before
+ * they join the bridge: joined first, they flood five million packets at each other for a minute.
  */
-function addPorts(side: Side): void {
+function addCrowd(side: Side): () => void {
   if (side.name !== "floor") {
     const pod = { id: "first", netns: side.pods[0]! };
     const { output } = once(side, call(side, "bridge", "ADD", pod, bridgeConf(side, false)));
@@ -45,9 +50,7 @@ function addPorts(side: Side): void {
   batch((at) => `link add c${at} up type veth peer name p${at} netns ${crowd}`);
   enterCrowd();
   batch((at) => `link set p${at} up`);
-  awaitSilence(enterCrowd);
-  side.enter();
-  batch((at) => `link set c${at} master ${BRIDGE}`);
+  return enterCrowd;
 }
 
 function batch(line: (at: number) => string): void {
