@@ -8,7 +8,7 @@ import { type Containerd, type PodStatus, startContainerd } from "../helpers/con
 import { GrpcError } from "../helpers/cri/grpc.ts";
 import { makeNode, type Node, needPrograms } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
-import { leftOver, snapshot } from "../helpers/snapshot.ts";
+import { leftOver, settled, snapshot } from "../helpers/snapshot.ts";
 
 const range = (subnet: string) => [{ subnet }];
 const bridge = (...subnets: string[]) => ({
@@ -22,14 +22,14 @@ const bridge = (...subnets: string[]) => ({
   },
 });
 
-/** What may stay: the bridge, the pointer to the last address, the lock, and containerd's own files. */
+/** The bridge, and containerd's own files. */
 const allowed = [
+  ...settled,
   /^\+ link \{"ifname":"cni0"/,
   /^\+ address cni0 /,
   /^\+ route .*"dev":"cni0"/,
-  /^\+ file \/var\/lib\/cni\/(networks|results)\/$/,
-  /^\+ file \/var\/lib\/cni\/networks\/pods\/(last_reserved_ip\.\d|lock)?$/,
   /^\+ file \/run\/(containerd|nri|runc)\//,
+  /^\+ file \/var\/lib\/cni\/results\/$/,
 ];
 
 async function serve(node: Node, plugins: string, ...chain: object[]): Promise<Containerd> {

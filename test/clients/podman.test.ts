@@ -5,18 +5,15 @@ import { join } from "node:path";
 import { makeNode, type Node, uplink } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
 import { type Podman, startPodman } from "../helpers/podman.ts";
-import { leftOver, snapshot } from "../helpers/snapshot.ts";
+import { leftOver, settled, snapshot } from "../helpers/snapshot.ts";
 
-/** What may stay: podman's own files, the pointer to the last address, the lock, and packet filter rules for nobody. */
+/** Podman's own files, and what is left by the reference's firewall and tuning where they are in the folder. */
 const allowed = [
+  ...settled,
   /^\+ file \/run\/(containers|libpod|runc|crun|lock|xtables\.lock|secrets)/,
-  /^\+ file \/var\/lib\/cni\/(networks|results)\/$/,
-  /^\+ file \/var\/lib\/cni\/networks\/(blue|green)\/(last_reserved_ip\.\d|lock)?$/,
+  /^\+ file \/var\/lib\/cni\/results\/$/,
   /^\+ file \/run\/cni\/(tuning\/)?$/,
-  /^\+ nft \{"(table|chain)"/,
-  /^\+ nft \{"set":(?!.*"elem")/,
-  /^\+ nft \{"rule":.*"table":"tenon"/,
-  /^\+ nft \{"rule":.*"chain":"(FORWARD|CNI-FORWARD)".*"target":"CNI-(FORWARD|ADMIN)"/, // the reference firewall's
+  /^\+ nft \{"rule":.*"chain":"(FORWARD|CNI-FORWARD)".*"target":"CNI-(FORWARD|ADMIN)"/,
 ];
 
 let [node, podman, plugins, before]: [Node, Podman, string, string[]] = [] as any;
