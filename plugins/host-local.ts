@@ -1,0 +1,233 @@
+#!/usr/bin/env bun
+// host-local: addresses out of ranges of this node, remembered in files.
+// https://www.cni.dev/plugins/current/ipam/host-local/
+import { bool, cidr, config, list, object, parseArgs, readFields, string, type Type } from "../lib/cni/config.ts";
+import { badConfig, CniError, codes, toCniError, transaction } from "../lib/cni/errors.ts";
+import { main } from "../lib/cni/main.ts";
+import { anyCase, type Plugin, type Request } from "../lib/cni/request.ts";
+import { assertOnePerFamily, type Result, routeConf } from "../lib/cni/result.ts";
+import { hasFree, takeNext, takeRequested } from "../lib/ipam/pool.ts";
+import {
+  describe,
+  type Given,
+  isUsable,
+  type RangeSet,
+  rangeConf,
+  rangeOf,
+  readRangeSets,
+  requestedAddress,
+  toText,
+} from "../lib/ipam/ranges.ts";
+import { readResolvConf } from "../lib/ipam/resolv-conf.ts";
+import { ownerText, type Place, readOwner, type Store, withStore, withStoreIfAny } from "../lib/ipam/store.ts";
+
+const place = config({
+  dataDir: [string, { default: "/var/lib/cni/networks" }, "folder of the reservations; each network has its own below"],
+  cacheDir: [string, { default: "/run/tenon/host-local" }, 'folder of what is known of them; "": read them each time'],
+});
+
+const ipam = config({
+  ...place,
+  ...rangeConf,
+  subnet: [cidr, "network of a single range; its other keys may stand here too"],
+  ranges: [list(list(object(rangeConf))), { default: [] }, "range sets: one address comes out of each"],
+  routes: [list(object(routeConf)), { default: [] }, "routes for the result"],
+  resolvConf: [string, { default: "" }, "resolv.conf to read dns of the result from"],
+  idempotent: [bool, { default: false }, "ADD of what has an address already gives the same one; default: an error"],
+  alwaysSearch: [bool, { default: false }, "search the bitmap for every address, also where the next one is free"],
+});
+
+/** Reads a key when a verb asks for it: DEL must work with ranges that make no sense. */
+function later<T>(type: Type<T>): Type<() => T> {
+  return { schema: type.schema, read: (value, key, bounds) => () => type.read(value, key, bounds) };
+}
+
+const ips = list(requestedAddress);
+const conf = config({
+  ipam: [later(object(ipam)), "this plugin's part of a network configuration"],
+  runtimeConfig: [
+    later(
+      object({
+        ipRanges: [list(list(object(rangeConf))), { default: [] }, "range sets that come before the configured ones"],
+        ips: [ips, { default: [] }, "addresses asked for"],
+      }),
+    ),
+    "capabilities",
+  ],
+  args: [later(object({ cni: [object({ ips: [ips, "addresses asked for"] }), "arguments"] })), "arguments"],
+});
+
+type HostLocalRequest = Request<typeof conf>;
+
+/** Where the network's reservations are: all that DEL and GC need of the configuration. */
+function placeOf({ json, network }: HostLocalRequest): Place {
+  const { dataDir, cacheDir } = readFields(place, anyCase(json, "ipam") ?? {}, "ipam.");
+  return { directory: `${dataDir || "/var/lib/cni/networks"}/${network}`, cache: cacheDir };
+}
+
+function settingsOf({ conf }: HostLocalRequest) {
+  if (!conf.ipam) throw badConfig("ipam", undefined, "it is required");
+  return conf.ipam();
+}
+
+/** The range sets, in the order that numbers their files: the runtime's, the single range, the list. */
+function rangeSetsOf(request: HostLocalRequest): RangeSet[] {
+  const { subnet, rangeStart, rangeEnd, gateway, exclude, ranges } = settingsOf(request);
+  const keyed = (name: string, sets: typeof ranges): Given[][] =>
+    sets.map((set, i) => {
+      if (set.length === 0) throw badConfig(`${name}[${i}]`, set, "a range set must have a range");
+      return set.map((range, j) => ({ key: `${name}[${i}][${j}]`, range }));
+    });
+  const sets = [
+    ...keyed("runtimeConfig.ipRanges", request.conf.runtimeConfig?.().ipRanges ?? []),
+    ...(subnet ? [[{ key: "ipam", range: { subnet, rangeStart, rangeEnd, gateway, exclude } }]] : []),
+    ...keyed("ipam.ranges", ranges),
+  ];
+  if (sets.length === 0) throw badConfig("ipam.ranges", ranges, "there must be a range, here or as ipam.subnet");
+  return readRangeSets(sets);
+}
+
+/** The address that each set is asked for, undefined for any. */
+function requestedOf({ conf, args }: HostLocalRequest, sets: readonly RangeSet[]): (bigint | undefined)[] {
+  const named = parseArgs(args, ["IP"]).IP;
+  const wanted = new Set([
+    ...(named ? named.split(",").map((text) => requestedAddress.read(text, "CNI_ARGS IP", {})) : []),
+    ...(conf.args?.().cni?.ips ?? []),
+    ...(conf.runtimeConfig?.().ips ?? []),
+  ]);
+  const requested = sets.map((set) => {
+    const address = [...wanted].find((address) => rangeOf(set, address));
+    if (address !== undefined) wanted.delete(address);
+    return address;
+  });
+  requested.forEach((address, at) => {
+    if (address === undefined || isUsable(sets[at]!, address)) return;
+    const isGateway = rangeOf(sets[at]!, address)!.gateway === address;
+    throw badConfig(
+      "requested address",
+      toText(address),
+      isGateway ? "it is the subnet's gateway" : "it is never given out",
+    );
+  });
+  for (const address of wanted) {
+    throw badConfig(
+      "requested address",
+      toText(address),
+      `no further range set has it: ${sets.map(describe).join(" ")}`,
+    );
+  }
+  return requested;
+}
+
+function add(request: HostLocalRequest): Result {
+  const { routes, resolvConf, idempotent, alwaysSearch } = settingsOf(request);
+  const sets = rangeSetsOf(request);
+  const requested = requestedOf(request, sets);
+  assertOnePerFamily(
+    sets.map((set) => toText(set[0]!.first)),
+    request.cniVersion,
+  );
+  const dns = resolvConf ? readResolvConf(resolvConf) : undefined;
+  const owner = ownerText(request.containerId, request.ifname);
+
+  /** One address of a set, and whether it was taken now. */
+  const take = (store: Store, set: RangeSet, number: number): { address: bigint; isNew: boolean } => {
+    const asked = requested[number];
+    const held = idempotent || asked === undefined ? store.held(owner).filter((address) => rangeOf(set, address)) : [];
+    const kept = held.find((address) => asked === undefined || address === asked);
+    if (idempotent && kept !== undefined) return { address: kept, isNew: false };
+    if (held.length > 0) {
+      throw new CniError(
+        codes.alreadyExists,
+        `Cannot give "${request.containerId}" ${request.ifname} an address of ${describe(set)}: it has ${held.map(toText).join(", ")}`,
+      );
+    }
+    if (asked !== undefined) {
+      if (takeRequested(store, number, owner, asked)) return { address: asked, isNew: true };
+      throw new CniError(codes.alreadyExists, `Cannot give out requested address ${toText(asked)}: it is taken`);
+    }
+    const address = takeNext(store, set, number, owner, alwaysSearch);
+    if (address !== undefined) return { address, isNew: true };
+    throw new CniError(codes.exhausted, `Cannot allocate from range set ${describe(set)}: no address is free`);
+  };
+
+  return withStore(placeOf(request), (store) =>
+    transaction((undo) => {
+      const ips = sets.map((set, number) => {
+        const { address, isNew } = take(store, set, number);
+        if (isNew) undo(() => store.release(address, owner));
+        const { subnet, gateway } = rangeOf(set, address)!;
+        return { address: `${toText(address)}/${subnet.prefix}`, gateway: toText(gateway) };
+      });
+      return { ips, routes, dns };
+    }),
+  );
+}
+
+/** What the attachment holds: under its own name, else under the container's alone, as long ago. */
+function holdings(store: Store, { containerId, ifname }: HostLocalRequest): { owner: string; addresses: bigint[] } {
+  const owner = ownerText(containerId, ifname);
+  const addresses = store.held(owner);
+  return addresses.length > 0 ? { owner, addresses } : { owner: containerId, addresses: store.held(containerId) };
+}
+
+function check(request: HostLocalRequest): void {
+  const sets = rangeSetsOf(request);
+  const { directory } = placeOf(request);
+  const { containerId, ifname, prevResult } = request;
+  const held = withStoreIfAny(placeOf(request), (store) => holdings(store, request).addresses) ?? [];
+  const missing = (what: string) =>
+    new CniError(codes.checkFailed, `Cannot find ${what} of "${containerId}" ${ifname} in "${directory}"`);
+  if (held.length === 0) throw missing("a reservation");
+  for (const { address: text, interface: at } of prevResult?.ips ?? []) {
+    const address = requestedAddress.read(text, "prevResult.ips", {});
+    const link = at === undefined ? undefined : prevResult?.interfaces?.[at];
+    // Other plugins of the list may have given addresses too.
+    const isOurs = (!link || link.name === ifname) && sets.some((set) => rangeOf(set, address));
+    if (isOurs && !held.includes(address)) throw missing(`the reservation of ${toText(address)}`);
+  }
+}
+
+function gc(request: HostLocalRequest): void {
+  const attachments = new Set(
+    request.validAttachments!.map(({ containerId, ifname }) => ownerText(containerId, ifname)),
+  );
+  const containers = new Set(request.validAttachments!.map(({ containerId }) => containerId));
+  const isDead = (content: string) => {
+    const owner = readOwner(content);
+    if (!owner) return true;
+    return owner.ifname === undefined ? !containers.has(content) : !attachments.has(content);
+  };
+  const errors = withStoreIfAny(placeOf(request), (store) =>
+    store.rebuild(({ content }) => content !== undefined && isDead(content)),
+  );
+  if (errors?.length) throw new AggregateError(errors, "Cannot remove all reservations that nobody holds");
+}
+
+function status(request: HostLocalRequest): void {
+  const sets = rangeSetsOf(request);
+  const unavailable = (reason: string) => new CniError(codes.unavailable, `Cannot serve ADD: ${reason}`);
+  const full = sets.filter((set) => !set.some(({ spans }) => spans.length > 0));
+  try {
+    withStoreIfAny(placeOf(request), (store) => full.push(...sets.filter((set) => !hasFree(store, set))));
+  } catch (error) {
+    throw unavailable(toCniError(error).message);
+  }
+  if (full.length > 0) throw unavailable(`no address is free in ${[...new Set(full)].map(describe).join(" ")}`);
+}
+
+export const plugin: Plugin<typeof conf> = {
+  conf,
+  add,
+  check,
+  del: (request) => {
+    withStoreIfAny(placeOf(request), (store) => {
+      const { owner, addresses } = holdings(store, request);
+      for (const address of addresses) store.release(address, owner);
+    });
+  },
+  gc,
+  status,
+};
+
+if (import.meta.main) main(plugin);
