@@ -1,13 +1,14 @@
 // Builds the executables.
-//   bun scripts/build.ts [--target bun-linux-x64] [--out build/bin]     tenon-cni and a link for each plugin
-//   bun scripts/build.ts --standalone bridge                            one plugin alone
+//   bun scripts/build.ts [--out build/bin]             tenon-cni and a link for each plugin
+//   bun scripts/build.ts --standalone bridge           one plugin alone
+//   bun scripts/build.ts --runtime FILE                appended to the runtime of another machine
 import { link, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 const { values } = parseArgs({
   options: {
     out: { type: "string", default: "build/bin" },
-    target: { type: "string" },
+    runtime: { type: "string" },
     standalone: { type: "string" },
     metafile: { type: "string" },
   },
@@ -32,7 +33,7 @@ export function registry(names: readonly string[]): string {
 }
 
 /** Compiles one file to an executable, first under another name, so that a running one is never half written. */
-async function compile(entry: string, outfile: string, target?: string): Promise<void> {
+async function compile(entry: string, outfile: string, runtime?: string): Promise<void> {
   const temporary = `${outfile}.${process.pid}`;
   const result = await Bun.build({
     entrypoints: [entry],
@@ -46,7 +47,7 @@ async function compile(entry: string, outfile: string, target?: string): Promise
       // A .env or bunfig.toml in the caller's directory must not become part of a plugin that runs as root.
       autoloadDotenv: false,
       autoloadBunfig: false,
-      ...(target ? { target: target as any } : {}),
+      ...(runtime ? { executablePath: runtime } : {}),
     },
   } as any);
   for (const log of result.logs) process.stderr.write(`${log}\n`);
@@ -56,7 +57,7 @@ async function compile(entry: string, outfile: string, target?: string): Promise
 }
 
 if (import.meta.main) {
-  const { out, target, standalone } = values;
+  const { out, runtime, standalone } = values;
   await mkdir(out, { recursive: true });
   const names = await pluginNames();
   if (standalone !== undefined) {
@@ -64,11 +65,11 @@ if (import.meta.main) {
       process.stderr.write(`Cannot build "${standalone}": there is no plugins/${standalone}.ts\n`);
       process.exit(1);
     }
-    await compile(`plugins/${standalone}.ts`, `${out}/${standalone}`, target);
+    await compile(`plugins/${standalone}.ts`, `${out}/${standalone}`, runtime);
   } else {
     await mkdir("build", { recursive: true });
     await writeFile("build/main.ts", registry(names));
-    await compile("build/main.ts", `${out}/tenon-cni`, target);
+    await compile("build/main.ts", `${out}/tenon-cni`, runtime);
     for (const name of names) {
       await rm(`${out}/${name}`, { force: true });
       await link(`${out}/tenon-cni`, `${out}/${name}`);

@@ -144,7 +144,7 @@ test("a disk without room: ADD fails cleanly, DEL works, and what was there is a
   await node.exec("mount", ["-t", "tmpfs", "-o", "size=16k,nr_inodes=6", "tmpfs", "/var/lib/cni"]);
   const small = { ...conf, ipam: { ...conf.ipam, ranges: [[{ subnet: "10.1.0.0/16" }]] } };
   await must(node, "ADD", small, { netns: first.path, containerId: "a" });
-  await node.exec("sh", ["-c", "i=0; while : > /var/lib/cni/fill$i; do i=$((i+1)); done 2>/dev/null; dd if=/dev/zero of=/var/lib/cni/fill0 bs=1k count=64 2>/dev/null || true"]);
+  await node.exec("sh", ["-c", "i=0; while touch /var/lib/cni/fill$i 2>/dev/null; do i=$((i+1)); done; dd if=/dev/zero of=/var/lib/cni/fill0 bs=1k count=64 2>/dev/null || true"]);
   const before = await snapshot(node);
   const { msg } = errorOf(await call(node, "ADD", small, { netns: second.path, containerId: "b" }));
   expect(msg).toMatch(/no space left on device/);
