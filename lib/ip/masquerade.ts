@@ -11,7 +11,7 @@
 import { sha512 } from "#ffi";
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
-import { type Cidr, equalBytes, formatIp, networkOf, parseCidr } from "../netlink/inet.ts";
+import { type Cidr, equalBytes, formatCidr, formatIp, networkOf, parseCidr } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
@@ -25,13 +25,13 @@ import {
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { createElements, deleteElements, type Element, getElement } from "../nftables/element.ts";
+import { createElements, type Element, getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { intervalsOf } from "../nftables/interval.ts";
 import { inet, postrouting } from "../nftables/layout.ts";
 import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phrase.ts";
 import { appendRule, deleteRule, dumpRules, type Rule, readRule, replaceRule } from "../nftables/rule.ts";
-import { addSet, deleteSet, requireSet, type SetSpec } from "../nftables/set.ts";
+import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
 
 /** One attachment's part in the masquerade of its network. */
@@ -45,13 +45,14 @@ export interface Masquerade {
   exempt: readonly string[];
 }
 
-/** What one address needs. */
+/** What one address needs: an element `key` of `members`, and the rule that takes these but for `exempt`. */
 interface Wanted {
-  members: SetSpec;
+  key: Uint8Array;
+  set: SetSpec;
   exempt: SetSpec;
-  intervals: Element[];
+  /** What `exempt` holds. */
+  networks: Cidr[];
   rule: Rule;
-  element: Element;
 }
 
 const multicast = { 4: parseCidr("224.0.0.0/4")!, 6: parseCidr("ff00::/8")! };
@@ -72,10 +73,14 @@ function cidr(text: string): Cidr {
   return cidr;
 }
 
+/** An address whose prefix is itself has no subnet. */
+function isAlone({ ip, prefix }: Cidr): boolean {
+  return prefix === ip.length * 8;
+}
+
 /** "NETWORK/SUBNET", in characters that nft(8) takes in names. Addresses without a subnet share one place. */
 function placeOf(network: string, address: Cidr): string {
-  const six = address.ip.length === 16;
-  if (address.prefix === address.ip.length * 8) return `${pathOf(network)}/hosts${six ? 6 : 4}`;
+  if (isAlone(address)) return `${pathOf(network)}/hosts${address.ip.length === 4 ? 4 : 6}`;
   return `${pathOf(network)}/${formatIp(networkOf(address)).replaceAll(":", "_")}/${address.prefix}`;
 }
 
@@ -85,52 +90,48 @@ function membersOf(network: string, address: Cidr): SetSpec {
 }
 
 /** The pure description of everything that an attachment wants: ensure makes it, check compares with it. */
-function wanted({ network, label, addresses, exempt }: Masquerade): Wanted[] {
-  const others = exempt.map(cidr);
-  return addresses.map((text) => {
+function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
+  return [...new Set(addresses)].map((text) => {
     const address = cidr(text);
     const family = address.ip.length === 4 ? 4 : 6;
     const place = placeOf(network, address);
-    const members = membersOf(network, address);
-    const spared = [address, multicast[family], ...others.filter(({ ip }) => ip.length === address.ip.length)];
-    if (place.endsWith(`/hosts${family}`)) spared.shift();
-    const intervals = intervalsOf(spared);
-    const fingerprint = hex(intervals.map(({ key, end }) => `${formatIp(key)}${end ? ")" : "["}`).join(), 5);
-    const set: SetSpec = { ...members, name: `exempt/${place}/${fingerprint}`, intervals: true };
-    const expressions = say(inSet(saddr[family], members), notInSet(daddr[family], set), masquerade);
-    const rule: Rule = { chain: postrouting, expressions, comment: place };
-    return { members, exempt: set, intervals, rule, element: { key: address.ip, comment: label } };
+    const set = membersOf(network, address);
+    const spared = exempt.map(cidr).filter(({ ip }) => ip.length === address.ip.length);
+    const fingerprint = hex(spared.map(formatCidr).sort().join(), 5);
+    const exemption: SetSpec = { ...set, name: `exempt/${place}/${fingerprint}`, intervals: true };
+    const expressions = say(inSet(saddr[family], set), notInSet(daddr[family], exemption), masquerade);
+    return {
+      key: address.ip,
+      set,
+      exempt: exemption,
+      networks: [...(isAlone(address) ? [] : [address]), multicast[family], ...spared],
+      rule: { chain: postrouting, expressions, comment: place },
+    };
   });
 }
 
 /** Masquerades an attachment's addresses. Done already is fine; an element left by another attachment is taken over. */
 export function ensureMasquerade(ns: Namespace, masquerade: Masquerade): void {
   const all = wanted(masquerade);
-  const additions = all.flatMap(({ members, exempt, element }) => [
-    requireSet(exempt),
-    createElements(members, [element]),
-  ]);
-  ensureElements(ns.netfilter, additions, () => prepare(ns.netfilter, all));
+  const required = all.map(({ exempt }) => exempt);
+  ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all));
 }
 
-/** What must be there before the elements: whatever of it is missing, and the removal of what is in the way. */
+/** Whatever is missing of what must be there before the elements. */
 function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
   const sets = listSets(connection, inet).map(({ name }) => name);
   const rules = connection.dump(dumpRules(postrouting)).map(readRule);
   const changes = [addTable(inet), addChain(postrouting)];
   const done = new Set<string>();
-  for (const { members, exempt, intervals, rule, element } of all) {
-    if (!done.has(members.name)) {
-      done.add(members.name);
-      if (!sets.includes(members.name)) changes.push(addSet(members));
-      if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervals));
-      changes.push(...placeRule(rule, rules));
-      const others = `exempt/${rule.comment}/`;
-      for (const name of sets)
-        if (name.startsWith(others) && name !== exempt.name) changes.push(deleteSet({ table: inet, name }));
-    }
-    if (sets.includes(members.name) && elementOf(connection.try(getElement(members, element.key))[0]!))
-      changes.push(deleteElements(members, [element]));
+  for (const { set, exempt, networks, rule } of all) {
+    if (done.has(set.name)) continue;
+    done.add(set.name);
+    if (!sets.includes(set.name)) changes.push(addSet(set));
+    if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervalsOf(networks)));
+    changes.push(...placeRule(rule, rules));
+    const place = `exempt/${rule.comment}/`;
+    const others = sets.filter((name) => name.startsWith(place) && name !== exempt.name);
+    changes.push(...others.map((name) => deleteSet({ table: inet, name })));
   }
   return changes;
 }
@@ -171,14 +172,15 @@ function listMembers(connection: Connection, network: string): Contents[] {
 export function checkMasquerade(ns: Namespace, masquerade: Masquerade): void {
   const connection = ns.netfilter;
   const rules = connection.dump(dumpRules(postrouting)).map(readRule);
-  for (const { members, exempt, intervals, rule, element } of wanted(masquerade)) {
+  for (const { key, set, exempt, networks, rule } of wanted(masquerade)) {
     const missing = (what: string) =>
       new CniError(codes.checkFailed, `Cannot find ${what} of ${rule.comment} in nftables table inet tenon`);
-    const found = elementOf(connection.try(getElement(members, element.key))[0]!);
-    if (found?.comment !== element.comment) throw missing(`masquerade element ${formatIp(element.key)}`);
+    const element = elementOf(connection.try(getElement(set, key))[0]!);
+    if (element?.comment !== masquerade.label) throw missing(`masquerade element ${formatIp(key)}`);
     const there = listElements(connection, exempt);
     const same = (a: Element, b: Element) => equalBytes(a.key, b.key) && a.end === b.end;
-    if (!intervals.every((one) => there.some((other) => same(one, other)))) throw missing("the masquerade exemptions");
+    if (!intervalsOf(networks).every((one) => there.some((other) => same(one, other))))
+      throw missing("the masquerade exemptions");
     if (!rules.some((have) => sameExpressions(rule.expressions, have.expressions)))
       throw missing("the masquerade rule");
   }

@@ -6,7 +6,7 @@
 // A port is one element in each set, found by hash whatever their number; the comment is the label of the attachment.
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
-import { equalBytes, parseMac } from "../netlink/inet.ts";
+import { equalBytes, formatMac, parseMac } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
@@ -20,7 +20,7 @@ import {
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { createElements, deleteElements, getElement } from "../nftables/element.ts";
+import { deleteElements, getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { bridge, bridgePrerouting } from "../nftables/layout.ts";
 import { count, drop, etherSaddr, iifname, inSet, notInSet, say } from "../nftables/phrase.ts";
@@ -67,24 +67,26 @@ function macKey(port: string, mac: string): Uint8Array {
 
 /** Guards a port. Guarded already is fine; another address that the port had is no longer allowed. */
 export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck): void {
-  const additions = [
-    createElements(ports, [{ key: portKey(port), comment: label }]),
-    createElements(macs, [{ key: macKey(port, mac), comment: label }]),
+  const key = portKey(port);
+  const places = [
+    { set: ports, key },
+    { set: macs, key: macKey(port, mac) },
   ];
-  ensureElements(ns.netfilter, additions, () => prepare(ns.netfilter, portKey(port)));
+  ensureElements(ns.netfilter, label, places, [ports, macs], () => prepare(ns.netfilter, key, mac));
 }
 
-function prepare(connection: Connection, port: Uint8Array): Message[] {
+/** The table with everything static, and no other address for this port. */
+function prepare(connection: Connection, port: Uint8Array, mac: string): Message[] {
   const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
   const there = rules.some(({ expressions }) => sameExpressions(rule.expressions, expressions));
+  const others = ofPort(connection, port).filter(({ key }) => formatMac(key.subarray(16, 22)) !== mac.toLowerCase());
   return [
     addTable(bridge),
     addChain(bridgePrerouting),
     addSet(ports),
     addSet(macs),
     ...(there ? [] : [appendRule(rule)]),
-    ...(elementOf(connection.try(getElement(ports, port))[0]!) ? [deleteElements(ports, [{ key: port }])] : []),
-    ...deleteAll(macs, ofPort(connection, port)),
+    ...deleteAll(macs, others),
   ];
 }
 
@@ -124,7 +126,7 @@ function removePort(connection: Connection, label: string, key: Uint8Array): voi
       if (elementOf(reply!)?.comment !== label) return [];
       return [deleteElements(ports, [{ key }]), ...deleteAll(macs, ofPort(connection, key))];
     },
-    { reads: [getElement(ports, key)] },
+    [getElement(ports, key)],
   );
 }
 

@@ -1,11 +1,12 @@
 // Elements that belong to attachments: each one's comment is the label of its attachment (lib/cni/identity.ts), so that it
 // is taken away by whom it belongs to and by nobody else.
-import type { Answer, Connection, Message } from "../netlink/socket.ts";
+import type { Connection, Message, Reply } from "../netlink/socket.ts";
 import { isErrno } from "../sys/libc.ts";
-import { deleteElements, dumpElements, type Element, getElement, readElements } from "./element.ts";
-import { dumpSets, readSet, type SetSpec } from "./set.ts";
+import { createElements, deleteElements, dumpElements, type Element, getElement, readElements } from "./element.ts";
+import { getGeneration } from "./message.ts";
+import { dumpSets, getSet, readSet, type SetSpec } from "./set.ts";
 import type { Table } from "./table.ts";
-import { change, isOutdated, patience, tryCommit } from "./transaction.ts";
+import { change, generationIn, isOutdated, patience, tryCommit } from "./transaction.ts";
 
 export type NamedSet = Pick<SetSpec, "table" | "name">;
 export interface Place {
@@ -24,26 +25,33 @@ const inMessage = 1024;
 const inTransaction = 4096;
 
 /**
- * Makes `additions` in one transaction, which is all that is sent as a rule. Where the kernel misses something (ENOENT) or
- * has it already (EEXIST), they are made together with what `prepare` returns after a look at what is there.
+ * Puts elements with this label at these places; those of other labels give way. As a rule that is one look and one
+ * transaction of the elements alone. If a required set is missing, or only some places are free, what `prepare` returns
+ * comes first, in the same transaction.
  */
 export function ensureElements(
   connection: Connection,
-  additions: readonly Message[],
+  label: string,
+  places: readonly Place[],
+  required: readonly NamedSet[],
   prepare: () => readonly Message[],
 ): void {
+  const looks = [getGeneration(), ...required.map(getSet), ...places.map(({ set, key }) => getElement(set, key))];
+  const additions = places.map(({ set, key }) => createElements(set, [{ key, comment: label }]));
   for (let attempt = 1; ; attempt++) {
-    const refused = tryCommit(connection, additions);
-    if (refused.length === 0) return;
-    const other = refused.find((error) => !isErrno(error, "ENOENT", "EEXIST"));
-    if (other) throw other;
-    try {
-      change(connection, () => [...prepare(), ...additions], { attempts: 1 });
-      return;
-    } catch (error) {
-      // Whoever was faster has most likely prepared the same.
-      if (!isOutdated(error) || attempt === patience) throw error;
-    }
+    const replies = connection.try(...looks);
+    const there = replies.slice(1 + required.length).map(elementOf);
+    const ready = required.every((_, at) => isFound(replies[1 + at]!));
+    if (ready && there.every((element) => element?.comment === label)) return;
+    // A batch that fails half way waits for readers of the old state (8 ms and more), so it is not tried on the off-chance.
+    const free = ready && there.every((element) => element === undefined);
+    const taken = places.filter((_, at) => there[at]).map((place) => deleteElements(place.set, [place]));
+    const [refused] = free
+      ? tryCommit(connection, additions)
+      : tryCommit(connection, [...prepare(), ...taken, ...additions], generationIn(replies[0]!));
+    if (!refused) return;
+    const outrun = isOutdated(refused) || (free && isErrno(refused, "ENOENT", "EEXIST"));
+    if (!outrun || attempt === patience) throw refused;
   }
 }
 
@@ -55,14 +63,18 @@ export function removeOwn(connection: Connection, label: string, places: readonl
       places.flatMap((place, at) =>
         elementOf(replies[at]!)?.comment === label ? deleteElements(place.set, [place]) : [],
       ),
-    { reads: places.map(({ set, key }) => getElement(set, key)) },
+    places.map(({ set, key }) => getElement(set, key)),
   );
 }
 
-/** The element that a getElement found. */
-export function elementOf({ error, answers }: { error?: Error; answers: Answer[] }): Element | undefined {
+function isFound({ error }: Reply): boolean {
   if (error && !isErrno(error, "ENOENT")) throw error;
-  return answers[0] && readElements(answers[0])[0];
+  return !error;
+}
+
+/** The element that a getElement found. */
+export function elementOf(reply: Reply): Element | undefined {
+  return isFound(reply) ? readElements(reply.answers[0]!)[0] : undefined;
 }
 
 /** The sets of a table; none if there is no table. */

@@ -43,9 +43,15 @@ export interface SetSpec {
 
 const nameOf = ({ table, name }: Pick<SetSpec, "table" | "name">) => `set ${table.family} ${table.name} ${name}`;
 
-function newSet(verb: string, flags: number, set: SetSpec): Message {
+/** Bytes of a key: each part fills whole registers of 4. */
+export function keyLength(key: readonly Key[]): number {
+  return key.length === 1 ? keys[key[0]!].size : key.reduce((length, part) => length + ((keys[part].size + 3) & ~3), 0);
+}
+
+/** Makes a set, or leaves the one there as it is. */
+export function addSet(set: SetSpec): Message {
   const { table, name, key, intervals, comment } = set;
-  return message(`${verb} ${nameOf(set)}`, NFT_MSG_NEWSET, flags, table.family, (to) =>
+  return message(`add ${nameOf(set)}`, NFT_MSG_NEWSET, NLM_F_CREATE, table.family, (to) =>
     fields.write(to, {
       table: table.name,
       name,
@@ -58,24 +64,16 @@ function newSet(verb: string, flags: number, set: SetSpec): Message {
   );
 }
 
-/** Bytes of a key: each part fills whole registers of 4. */
-export function keyLength(key: readonly Key[]): number {
-  return key.length === 1 ? keys[key[0]!].size : key.reduce((length, part) => length + ((keys[part].size + 3) & ~3), 0);
-}
-
-/** Makes a set, or leaves the one there as it is. */
-export function addSet(set: SetSpec): Message {
-  return newSet("add", NLM_F_CREATE, set);
-}
-
-/** Changes nothing, but fails with ENOENT unless the set is there: a condition for the rest of the batch. */
-export function requireSet(set: SetSpec): Message {
-  return newSet("find", 0, set);
-}
-
 /** Removes a set. EBUSY while a rule uses it. */
 export function deleteSet(set: Pick<SetSpec, "table" | "name">): Message {
   return message(`delete ${nameOf(set)}`, NFT_MSG_DELSET, 0, set.table.family, (to) =>
+    fields.write(to, { table: set.table.name, name: set.name }),
+  );
+}
+
+/** Asks for one set. ENOENT if it or its table is missing. */
+export function getSet(set: Pick<SetSpec, "table" | "name">): Message {
+  return message(`find ${nameOf(set)}`, NFT_MSG_GETSET, 0, set.table.family, (to) =>
     fields.write(to, { table: set.table.name, name: set.name }),
   );
 }

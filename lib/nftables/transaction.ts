@@ -35,14 +35,19 @@ export function isOutdated(error: unknown): boolean {
 export function change(
   connection: Connection,
   plan: (replies: Reply[]) => readonly Message[],
-  { reads = [], attempts = patience }: { reads?: readonly Message[]; attempts?: number } = {},
+  reads: readonly Message[] = [],
 ): void {
   for (let attempt = 1; ; attempt++) {
     const [first, ...replies] = connection.try(getGeneration(), ...reads);
-    if (first!.error) throw first!.error;
-    const generation = readGeneration(first!.answers[0]!);
+    const generation = generationIn(first!);
     const refused = tryCommit(connection, plan(replies), generation)[0];
     if (!refused) return;
-    if (!isOutdated(refused) || attempt === attempts) throw refused;
+    if (!isOutdated(refused) || attempt === patience) throw refused;
   }
+}
+
+/** The number that a getGeneration found. */
+export function generationIn({ error, answers }: Reply): number {
+  if (error) throw error;
+  return readGeneration(answers[0]!);
 }
