@@ -7,16 +7,17 @@ import asc from "assemblyscript/asc";
 import { Glob } from "bun";
 
 const root = `${import.meta.dir}/..`;
-/** In pages of 64 KB: a /16 fits without growing; 1 GB at most, so that no address can overflow. */
-const memory = ["--initialMemory", "1", "--maximumMemory", "16384"];
+/** In pages of 64 KB: a /16 fits without growing; 64 MB at most, a /8 31 times, so that no address overflows. */
+const memory = ["--initialMemory", "1", "--maximumMemory", "1024"];
 
 /** The binary of one source file, named from the root. */
 export async function compile(path: string): Promise<Uint8Array> {
-  let binary: unknown;
+  const written: unknown[] = [];
   const { error, stderr } = await asc.main(
     [path, "--baseDir", root, "-o", "binary", "-O3", "--converge", "--runtime", "stub", "--noAssert", ...memory],
-    { writeFile: (_name, contents) => void (binary = contents) },
+    { writeFile: (_name, contents) => void written.push(contents) },
   );
+  const [binary] = written;
   if (!(binary instanceof Uint8Array)) throw new Error(`Cannot compile ${path}: ${stderr}`, { cause: error });
   return binary;
 }

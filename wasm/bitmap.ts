@@ -46,14 +46,6 @@ export function create(bits: i32): i32 {
   return <i32>map;
 }
 
-/** Frees every index; answers the size. */
-export function clear(map: usize): i32 {
-  const size = load<i32>(map, SIZE);
-  memory.fill(map + LEVEL0, 0, (<usize>(size + 63) >> 6) << 3);
-  blank(map);
-  return size;
-}
-
 /** Computes count and summaries again from level 0; answers the count. */
 export function rebuild(map: usize): i32 {
   const size = load<i32>(map, SIZE);

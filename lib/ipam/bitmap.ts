@@ -10,13 +10,13 @@ export const LARGEST = 2 ** 24;
 /** Fewer than so many are copied faster one by one than by `set`, with the view that it needs. */
 const FEW = 100;
 
-/** The exports of wasm/bitmap.ts; `map` is what `create` answered. */
+/** The exports of wasm/bitmap.ts, and a view on its list; `map` is what `create` answered. */
 interface Core {
+  list: Uint32Array;
   readonly memory: WebAssembly.Memory;
   readonly listLength: { readonly value: number };
   readonly level0: { readonly value: number };
   create(bits: number): number;
-  clear(map: number): number;
   rebuild(map: number): number;
   popcount(map: number): number;
   count(map: number): number;
@@ -31,25 +31,21 @@ interface Core {
   freeMany(map: number, n: number): number;
 }
 
-let core: Core | undefined;
-let list = new Uint32Array(0);
-/** Maps whose bitmaps are garbage, by size; the core gives no memory back. */
-const spare = new Map<number, number[]>();
-let garbage: FinalizationRegistry<{ size: number; map: number }> | undefined;
+let module: WebAssembly.Module | undefined;
+/** The instance that new bitmaps go to; it is left to the garbage collector, with its bitmaps, when it is full. */
+let current: Core | undefined;
 
 export class Bitmap {
   readonly size: number;
-  readonly #core = instance();
+  readonly #core: Core;
   readonly #map: number;
   #last = -1;
 
   /** All of `size` indexes free; a RangeError for a size that is not 1 to 2^24 or does not fit in memory. */
   constructor(size: number) {
     this.size = size;
-    const used = spare.get(size)?.pop();
-    if (used) this.#core.clear(used);
-    this.#map = used ?? create(this.#core, size);
-    garbage?.register(this, { size, map: this.#map });
+    this.#map = create(size);
+    this.#core = current!;
   }
 
   /** How many are taken. */
@@ -91,6 +87,7 @@ export class Bitmap {
 
   /** Takes up to `n` indexes, one after the other as `allocate` does. */
   allocateMany(n: number): Uint32Array {
+    const { list } = this.#core;
     const indexes = new Uint32Array(Math.max(0, Math.min(n, this.size - this.count)));
     for (let done = 0; done < indexes.length; ) {
       const part = this.#core.allocateMany(this.#map, this.#last, Math.min(indexes.length - done, list.length));
@@ -104,18 +101,20 @@ export class Bitmap {
 
   /** Takes these indexes; how many were free. Those out of range are passed over. */
   takeMany(indexes: Uint32Array): number {
+    const { list } = this.#core;
     let sum = 0;
     for (let done = 0; done < indexes.length; done += list.length) {
-      sum += this.#core.takeMany(this.#map, enlist(indexes, done));
+      sum += this.#core.takeMany(this.#map, enlist(list, indexes, done));
     }
     return sum;
   }
 
   /** Gives these indexes back; how many were taken. Those out of range are passed over. */
   freeMany(indexes: Uint32Array): number {
+    const { list } = this.#core;
     let sum = 0;
     for (let done = 0; done < indexes.length; done += list.length) {
-      sum += this.#core.freeMany(this.#map, enlist(indexes, done));
+      sum += this.#core.freeMany(this.#map, enlist(list, indexes, done));
     }
     return sum;
   }
@@ -141,22 +140,26 @@ export class Bitmap {
   }
 }
 
-/** The one instance for all bitmaps. */
-function instance(): Core {
-  if (core) return core;
-  const module = new WebAssembly.Module(Uint8Array.fromBase64(binary));
-  core = new WebAssembly.Instance(module).exports as unknown as Core;
-  garbage = new FinalizationRegistry(({ size, map }) => spare.getOrInsert(size, []).push(map));
-  return core;
+/** Makes a map in the current instance, or in a new one when that is full. */
+function create(size: number): number {
+  if (!isWhole(size) || size < 1 || size > LARGEST) {
+    throw new RangeError(`Cannot hold ${size} addresses: must be 1 to ${LARGEST}`);
+  }
+  current ??= instance();
+  let map = current.create(size);
+  if (map < 0) {
+    current = instance();
+    map = current.create(size);
+  }
+  if (map < 0) throw new RangeError(`Cannot hold ${size} addresses: out of memory`);
+  // Growing detached the buffer.
+  current.list = new Uint32Array(current.memory.buffer, 0, current.listLength.value);
+  return map;
 }
 
-/** A map of this size in new memory; growing detaches the buffer, so the list is looked up again. */
-function create({ create, memory, listLength }: Core, size: number): number {
-  const map = isWhole(size) ? create(size) : -1;
-  list = new Uint32Array(memory.buffer, 0, listLength.value);
-  if (map >= 0) return map;
-  const wrong = !(isWhole(size) && size >= 1 && size <= LARGEST);
-  throw new RangeError(`Cannot hold ${size} addresses: ${wrong ? `must be 1 to ${LARGEST}` : "out of memory"}`);
+function instance(): Core {
+  module ??= new WebAssembly.Module(Uint8Array.fromBase64(binary));
+  return { ...(new WebAssembly.Instance(module).exports as unknown as Core) };
 }
 
 /** Whether the number survives the way into WebAssembly, which would take 2^32 for 0. */
@@ -165,7 +168,7 @@ function isWhole(value: number): boolean {
 }
 
 /** Lists indexes from `start` on for a bulk call; how many. */
-function enlist(indexes: Uint32Array, start: number): number {
+function enlist(list: Uint32Array, indexes: Uint32Array, start: number): number {
   const n = Math.min(indexes.length - start, list.length);
   if (n < FEW) for (let i = 0; i < n; i++) list[i] = indexes[start + i]!;
   else list.set(n === indexes.length ? indexes : indexes.subarray(start, start + n));
