@@ -30,7 +30,7 @@ import { sameExpressions } from "../nftables/expression.ts";
 import { intervalsOf } from "../nftables/interval.ts";
 import { inet, postrouting } from "../nftables/layout.ts";
 import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phrase.ts";
-import { appendRule, deleteRule, dumpRules, type Rule, readRule, replaceRule } from "../nftables/rule.ts";
+import { deleteRule, listRules, placeRule, type Rule } from "../nftables/rule.ts";
 import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
 
@@ -52,15 +52,16 @@ interface Wanted {
   exempt: SetSpec;
   /** What `exempt` holds. */
   networks: Cidr[];
-  rule: Rule;
+  place: string;
+  /** Built when looked at: an ADD that finds everything in place does not need it. */
+  rule(): Rule;
 }
 
 const multicast = { 4: parseCidr("224.0.0.0/4")!, 6: parseCidr("ff00::/8")! };
 
-/** Network names go into the names of sets as they are, unless long or strange: then as a dot and their hash. */
+/** Network names go into the names of sets as they are, which nft(8) can read; long ones as a dot and their hash. */
 function pathOf(network: string): string {
-  const plain = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(network);
-  return plain ? network : `.${hex(network, 16)}`;
+  return network.length <= 64 ? network : `.${hex(network, 16)}`;
 }
 
 function hex(text: string, bytes: number): string {
@@ -99,13 +100,17 @@ function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
     const spared = exempt.map(cidr).filter(({ ip }) => ip.length === address.ip.length);
     const fingerprint = hex(spared.map(formatCidr).sort().join(), 5);
     const exemption: SetSpec = { ...set, name: `exempt/${place}/${fingerprint}`, intervals: true };
-    const expressions = say(inSet(saddr[family], set), notInSet(daddr[family], exemption), masquerade);
     return {
       key: address.ip,
       set,
       exempt: exemption,
       networks: [...(isAlone(address) ? [] : [address]), multicast[family], ...spared],
-      rule: { chain: postrouting, expressions, comment: place },
+      place,
+      rule: () => ({
+        chain: postrouting,
+        expressions: say(inSet(saddr[family], set), notInSet(daddr[family], exemption), masquerade),
+        comment: place,
+      }),
     };
   });
 }
@@ -120,29 +125,19 @@ export function ensureMasquerade(ns: Namespace, masquerade: Masquerade): void {
 /** Whatever is missing of what must be there before the elements. */
 function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
   const sets = listSets(connection, inet).map(({ name }) => name);
-  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
+  const rules = listRules(connection, postrouting);
   const changes = [addTable(inet), addChain(postrouting)];
   const done = new Set<string>();
-  for (const { set, exempt, networks, rule } of all) {
+  for (const { set, exempt, networks, place, rule } of all) {
     if (done.has(set.name)) continue;
     done.add(set.name);
     if (!sets.includes(set.name)) changes.push(addSet(set));
     if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervalsOf(networks)));
-    changes.push(...placeRule(rule, rules));
-    const place = `exempt/${rule.comment}/`;
-    const others = sets.filter((name) => name.startsWith(place) && name !== exempt.name);
+    changes.push(...placeRule(rule(), rules));
+    const others = sets.filter((name) => name.startsWith(`exempt/${place}/`) && name !== exempt.name);
     changes.push(...others.map((name) => deleteSet({ table: inet, name })));
   }
   return changes;
-}
-
-/** Puts a rule where the one with its comment is, or at the end. */
-function placeRule(rule: Rule, rules: readonly (Rule & { handle: bigint })[]): Message[] {
-  const [first, ...more] = rules.filter(({ comment }) => comment === rule.comment);
-  const surplus = more.map(deleteRule);
-  if (!first) return [appendRule(rule)];
-  if (sameExpressions(rule.expressions, first.expressions)) return surplus;
-  return [replaceRule({ ...rule, handle: first.handle }), ...surplus];
 }
 
 /**
@@ -171,17 +166,17 @@ function listMembers(connection: Connection, network: string): Contents[] {
 /** Throws, with code 101, unless the attachment is masqueraded as ensureMasquerade would do it. */
 export function checkMasquerade(ns: Namespace, masquerade: Masquerade): void {
   const connection = ns.netfilter;
-  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
-  for (const { key, set, exempt, networks, rule } of wanted(masquerade)) {
+  const rules = listRules(connection, postrouting);
+  for (const { key, set, exempt, networks, place, rule } of wanted(masquerade)) {
     const missing = (what: string) =>
-      new CniError(codes.checkFailed, `Cannot find ${what} of ${rule.comment} in nftables table inet tenon`);
+      new CniError(codes.checkFailed, `Cannot find ${what} of ${place} in nftables table inet tenon`);
     const element = elementOf(connection.try(getElement(set, key))[0]!);
     if (element?.comment !== masquerade.label) throw missing(`masquerade element ${formatIp(key)}`);
     const there = listElements(connection, exempt);
     const same = (a: Element, b: Element) => equalBytes(a.key, b.key) && a.end === b.end;
     if (!intervalsOf(networks).every((one) => there.some((other) => same(one, other))))
       throw missing("the masquerade exemptions");
-    if (!rules.some((have) => sameExpressions(rule.expressions, have.expressions)))
+    if (!rules.some((have) => sameExpressions(rule().expressions, have.expressions)))
       throw missing("the masquerade rule");
   }
 }
@@ -206,7 +201,7 @@ function clear(connection: Connection, empty: readonly NamedSet[]): Message[] {
   const isGone = (name: string) =>
     places.some((place) => name === `masq/${place}` || name.startsWith(`exempt/${place}/`));
   const sets = listSets(connection, inet);
-  const rules = connection.dump(dumpRules(postrouting)).map(readRule);
+  const rules = listRules(connection, postrouting);
   const goneSets = sets.filter(({ name }) => isGone(name));
   const goneRules = rules.filter(({ comment = "" }) => places.includes(comment));
   const chains = connection.dump(dumpChains(inet)).map(readChain);

@@ -24,7 +24,7 @@ import { deleteElements, getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { bridge, bridgePrerouting } from "../nftables/layout.ts";
 import { count, drop, etherSaddr, iifname, inSet, notInSet, say } from "../nftables/phrase.ts";
-import { appendRule, dumpRules, type Rule, readRule } from "../nftables/rule.ts";
+import { listRules, placeRule, type Rule } from "../nftables/rule.ts";
 import { addSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
@@ -40,11 +40,11 @@ export interface SpoofCheck {
 
 const ports: SetSpec = { table: bridge, name: "spoof/ports", key: ["ifname"] };
 const macs: SetSpec = { table: bridge, name: "spoof/macs", key: ["ifname", "ether_addr"] };
-const rule: Rule = {
-  chain: bridgePrerouting,
-  expressions: say(inSet(iifname, ports), notInSet([iifname, etherSaddr], macs), count, drop),
-  comment: "spoof-check",
-};
+
+function wantedRule(): Rule {
+  const expressions = say(inSet(iifname, ports), notInSet([iifname, etherSaddr], macs), count, drop);
+  return { chain: bridgePrerouting, expressions, comment: "spoof-check" };
+}
 
 /** The port's name as the kernel compares it: 16 bytes, NUL to the end. */
 function portKey(port: string): Uint8Array {
@@ -77,15 +77,13 @@ export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck
 
 /** The table with everything static, and no other address for this port. */
 function prepare(connection: Connection, port: Uint8Array, mac: string): Message[] {
-  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
-  const there = rules.some(({ expressions }) => sameExpressions(rule.expressions, expressions));
   const others = ofPort(connection, port).filter(({ key }) => formatMac(key.subarray(16, 22)) !== mac.toLowerCase());
   return [
     addTable(bridge),
     addChain(bridgePrerouting),
     addSet(ports),
     addSet(macs),
-    ...(there ? [] : [appendRule(rule)]),
+    ...placeRule(wantedRule(), listRules(connection, bridgePrerouting)),
     ...deleteAll(macs, others),
   ];
 }
@@ -144,8 +142,8 @@ export function checkSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck)
     .map(elementOf);
   if (guarded?.comment !== label) throw missing(`guarded port "${port}"`);
   if (allowed?.comment !== label) throw missing(`MAC ${mac} of port "${port}"`);
-  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
-  if (!rules.some(({ expressions }) => sameExpressions(rule.expressions, expressions)))
+  const rules = listRules(connection, bridgePrerouting);
+  if (!rules.some(({ expressions }) => sameExpressions(wantedRule().expressions, expressions)))
     throw missing("the spoof check rule");
 }
 
@@ -171,10 +169,10 @@ function clear(connection: Connection): Message[] {
     .dump(dumpChains(bridge))
     .map(readChain)
     .filter(({ table }) => table.name === bridge.name);
-  const rules = connection.dump(dumpRules(bridgePrerouting)).map(readRule);
+  const rules = listRules(connection, bridgePrerouting);
   const strangers =
     sets.some(({ name }) => name !== ports.name && name !== macs.name) ||
     chains.some(({ name }) => name !== bridgePrerouting.name) ||
-    rules.some(({ comment }) => comment !== rule.comment);
+    rules.some(({ comment }) => comment !== wantedRule().comment);
   return strangers ? [] : [deleteTable(bridge)];
 }

@@ -84,7 +84,7 @@ export const jump = (chain: { name: string }): Phrase => ending({ code: "jump", 
 export const masquerade: Phrase = { expressions: [{ name: "masq" }] };
 
 /** Counts packets and bytes that got here. */
-export const count: Phrase = { expressions: [{ name: "counter", bytes: 0n, packets: 0n }] };
+export const count: Phrase = { expressions: [{ name: "counter" }] };
 
 /** The expressions of a rule that says these phrases. IP fields are only looked at in packets that have them. */
 export function say(...phrases: Phrase[]): Expression[] {

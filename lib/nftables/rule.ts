@@ -1,8 +1,15 @@
 // Rules: NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_DELRULE. linux/netfilter/nf_tables.h NFTA_RULE_*.
 import { attrs, be64, list, text } from "../netlink/attr.ts";
-import { type Answer, type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE } from "../netlink/socket.ts";
+import {
+  type Answer,
+  type Connection,
+  type Message,
+  NLM_F_APPEND,
+  NLM_F_CREATE,
+  NLM_F_REPLACE,
+} from "../netlink/socket.ts";
 import type { Chain } from "./chain.ts";
-import { type Expression, expression } from "./expression.ts";
+import { type Expression, expression, sameExpressions } from "./expression.ts";
 import { answerFamily, attributesOf, message } from "./message.ts";
 import { ruleUserdata } from "./userdata.ts";
 
@@ -73,4 +80,18 @@ export function readRule(answer: Answer): Rule & { handle: bigint } {
     expressions,
     comment: userdata?.comment,
   };
+}
+
+/** The rules of a chain; none if there is no chain. */
+export function listRules(connection: Connection, chain: Chain): (Rule & { handle: bigint })[] {
+  return connection.dump(dumpRules(chain)).map(readRule);
+}
+
+/** The changes that leave one rule with this comment among those there, where the first of them is, or at the end. */
+export function placeRule(rule: Rule, there: readonly (Rule & { handle: bigint })[]): Message[] {
+  const [first, ...more] = there.filter(({ comment }) => comment === rule.comment);
+  const surplus = more.map(deleteRule);
+  if (!first) return [appendRule(rule)];
+  if (sameExpressions(rule.expressions, first.expressions)) return surplus;
+  return [replaceRule({ ...rule, handle: first.handle }), ...surplus];
 }
