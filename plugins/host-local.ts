@@ -71,8 +71,8 @@ function settingsOf({ conf }: HostLocalRequest) {
 }
 
 /** The range sets, in the order that numbers their files: the runtime's, the single range, the list. */
-function rangeSetsOf(request: HostLocalRequest): RangeSet[] {
-  const { subnet, rangeStart, rangeEnd, gateway, exclude, ranges } = settingsOf(request);
+function rangeSetsOf(request: HostLocalRequest, settings = settingsOf(request)): RangeSet[] {
+  const { subnet, rangeStart, rangeEnd, gateway, exclude, ranges } = settings;
   const keyed = (name: string, sets: typeof ranges): Given[][] =>
     sets.map((set, i) => {
       if (set.length === 0) throw badConfig(`${name}[${i}]`, set, "a range set must have a range");
@@ -95,19 +95,14 @@ function requestedOf({ conf, args }: HostLocalRequest, sets: readonly RangeSet[]
     ...(conf.args?.().cni?.ips ?? []),
     ...(conf.runtimeConfig?.().ips ?? []),
   ]);
+  if (wanted.size === 0) return [];
   const requested = sets.map((set) => {
     const address = [...wanted].find((address) => rangeOf(set, address));
-    if (address !== undefined) wanted.delete(address);
-    return address;
-  });
-  requested.forEach((address, at) => {
-    if (address === undefined || isUsable(sets[at]!, address)) return;
-    const isGateway = rangeOf(sets[at]!, address)!.gateway === address;
-    throw badConfig(
-      "requested address",
-      toText(address),
-      isGateway ? "it is the subnet's gateway" : "it is never given out",
-    );
+    if (address === undefined) return undefined;
+    wanted.delete(address);
+    if (isUsable(set, address)) return address;
+    const isGateway = rangeOf(set, address)!.gateway === address;
+    throw badConfig("requested address", toText(address), isGateway ? "it is the gateway" : "it is never given out");
   });
   for (const address of wanted) {
     throw badConfig(
@@ -120,8 +115,9 @@ function requestedOf({ conf, args }: HostLocalRequest, sets: readonly RangeSet[]
 }
 
 function add(request: HostLocalRequest): Result {
-  const { routes, resolvConf, idempotent, alwaysSearch } = settingsOf(request);
-  const sets = rangeSetsOf(request);
+  const settings = settingsOf(request);
+  const { routes, resolvConf, idempotent, alwaysSearch } = settings;
+  const sets = rangeSetsOf(request, settings);
   const requested = requestedOf(request, sets);
   assertOnePerFamily(
     sets.map((set) => toText(set[0]!.first)),

@@ -8,16 +8,23 @@ import { type RangeSet, rangeOf, type Span } from "./ranges.ts";
 /** All that the set may give out, in the order of trial: from the one after `last` round to `last` itself. */
 export function spansAfter(set: RangeSet, last: bigint | undefined): Span[] {
   const range = last === undefined ? undefined : rangeOf(set, last);
-  if (last === undefined || !range) return set.flatMap(({ spans }) => spans);
-  const at = set.indexOf(range);
+  const start = range ? set.indexOf(range) : 0;
+  const order: Span[] = [];
   const before: Span[] = [];
-  const after: Span[] = [];
-  for (const [first, end] of range.spans) {
-    if (first <= last) before.push([first, end < last ? end : last]);
-    if (end > last) after.push([first > last ? first : last + 1n, end]);
+  for (let i = 0; i < set.length; i++) {
+    const each = set[(start + i) % set.length]!;
+    for (const span of each.spans) {
+      const [from, to] = span;
+      if (last === undefined || each !== range || from > last) order.push(span);
+      else if (to <= last) before.push(span);
+      else {
+        before.push([from, last]);
+        order.push([last + 1n, to]);
+      }
+    }
   }
-  const others = [...set.slice(at + 1), ...set.slice(0, at)].flatMap(({ spans }) => spans);
-  return [...after, ...others, ...before];
+  order.push(...before);
+  return order;
 }
 
 /** The first address of these spans that the index knows nothing of. Compiles the WebAssembly allocator. */
