@@ -11,7 +11,7 @@ const root = `${import.meta.dir}/..`;
 const memory = ["--initialMemory", "1", "--maximumMemory", "1024"];
 
 /** The binary of one source file, named from the root. */
-export async function compile(path: string): Promise<Uint8Array> {
+async function compile(path: string): Promise<Uint8Array> {
   const written: unknown[] = [];
   const { error, stderr } = await asc.main(
     [path, "--baseDir", root, "-o", "binary", "-O3", "--converge", "--runtime", "stub", "--noAssert", ...memory],

@@ -184,7 +184,7 @@ function take(map: usize, after: i32): i32 {
       if (taken == FULL) fillUp(map, from);
       return (from & ~63) | <i32>ctz(room);
     }
-    index = search(map, from);
+    index = above(map, from);
   } else if (<u32>from != size) return -1;
   if (index < 0) {
     const room = ~load<u64>(map, LEVEL3);
@@ -195,12 +195,16 @@ function take(map: usize, after: i32): i32 {
   return index;
 }
 
-/** The lowest free index not below `from`, or -1: up to a word that has room, and down again. */
+/** The lowest free index not below `from`, or -1. */
 function search(map: usize, from: i32): i32 {
-  let room = ~load<u64>(word(map, from), LEVEL0) & (FULL << from);
-  if (room) return (from & ~63) | <i32>ctz(room);
+  const room = ~load<u64>(word(map, from), LEVEL0) & (FULL << from);
+  return room ? (from & ~63) | <i32>ctz(room) : above(map, from);
+}
+
+/** The lowest free index behind the word of `from`, or -1: up to a word that has room, and down again. */
+function above(map: usize, from: i32): i32 {
   let n = from >> 6;
-  room = ~load<u64>(map - ((<usize>n >> 6) << 3)) & (-2 << n);
+  let room = ~load<u64>(map - ((<usize>n >> 6) << 3)) & (-2 << n);
   if (room) return lowest(map, (n & ~63) | <i32>ctz(room));
   n >>= 6;
   room = ~load<u64>(word(map, n), LEVEL2) & (-2 << n);

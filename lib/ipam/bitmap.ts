@@ -1,6 +1,7 @@
 // Which of up to 2^24 addresses of a range are taken, each by its index in the range.
 // The face of the allocator in wasm/bitmap.ts: that one searches, this one checks and converts.
 // It is compiled at the first `new Bitmap` and not before: a process that needs no search should not pay for one.
+// Compiling starts threads of the engine, which stay in the network namespace of that moment: not inside a pod's.
 
 import { bitmap as binary } from "../../build/wasm/bitmap.ts";
 
