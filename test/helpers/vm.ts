@@ -8,8 +8,9 @@
 //     script: "ip -j link; /opt/cni/bin/bridge < /dev/null",
 //   });
 //
-// Booting takes 2 to 3 s: put many checks into one script. The files are on a disk because a 100 MB executable makes an
-// initramfs that did not boot with qemu 7.2. Modules are loaded by the kernel itself when something asks for them, as on a real node.
+// Booting takes 2 to 3 s: put many checks into one script. A disk, not an initramfs: that does not boot with an executable
+// of 100 MB in 1 GB of memory, and plugins shall see a root and a file system like those of a real node. Modules are
+// loaded by the kernel itself when something asks for them.
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -29,8 +30,9 @@ export type VmRun = {
 /** `output` is what the script wrote to its standard output and error, nothing added. */
 export type VmResult = { exitCode: number; output: string };
 
-// sh: busybox' own prefers its applets to the programs in PATH, and its ip is a poor one.
-const programs = { "/bin/sh": "sh", "/usr/sbin/ip": "ip", "/usr/sbin/bridge": "bridge", "/usr/sbin/nft": "nft" };
+// Whatever runs programs by name is this machine's: busybox' own prefer its applets to what is in PATH, also its poor ip.
+const runners = ["sh", "env", "nsenter", "setsid", "timeout", "unshare", "xargs"];
+const programs = [...runners, "ip", "bridge", "nft"];
 const install = "apt-get install qemu-system-x86 busybox-static cpio e2fsprogs iproute2 nftables";
 
 // The first stage only finds the disk: its drivers are modules.
@@ -53,6 +55,7 @@ mount -t sysfs sys /sys
 mount -t tmpfs -o mode=755 run /run
 mount -t tmpfs tmp /tmp
 ln -s /proc/self/fd /dev/fd
+for n in 0,stdin 1,stdout 2,stderr; do ln -s /proc/self/fd/\${n%,*} /dev/\${n#*,}; done
 ip link set lo up
 stty -F /dev/ttyS1 raw
 { /bin/sh /script < /dev/null; echo $? > /run/vm-exit-code; } 2>&1 | cat > /dev/ttyS1
@@ -62,7 +65,7 @@ reboot -f
 
 /** Boots, runs the script, switches off. Throws if the machine cannot be had, crashes or takes too long. */
 export async function runInVm({ kernel: version, script, files = {}, timeoutSeconds = 120 }: VmRun): Promise<VmResult> {
-  for (const program of ["qemu-system-x86_64", "cpio", "mke2fs", ...Object.values(programs)]) which(program);
+  for (const program of ["qemu-system-x86_64", "cpio", "mke2fs", ...programs]) which(program);
   const chosen = kernel(version);
   const dir = await mkdtemp(join(tmpdir(), "tenon-vm-"));
   const read = (name: string) => readFile(join(dir, name), "utf8").catch(() => "");
@@ -127,8 +130,8 @@ async function makeDisk(dir: string, { modules }: Kernel, files: Record<string, 
   await put(which("busybox"), join(root, "bin/busybox"));
   await symlink("/bin/busybox", join(root, "sbin/modprobe")); // the path that the kernel calls
   await put(join(modules, "lib"), join(root, "lib"));
-  const own = Object.entries(programs).map(([guest, name]) => [guest, which(name)] as const);
-  const all = [...own, ...Object.entries(files)];
+  await symlink("/usr/sbin/sh", join(root, "bin/sh"));
+  const all = [...programs.map((name) => [`/usr/sbin/${name}`, which(name)] as const), ...Object.entries(files)];
   for (const [guest, host] of all) await put(host, join(root, guest));
   for (const library of await libraries(all.map(([, host]) => host))) await put(library, join(root, library));
   await writeFile(join(root, "init"), diskInit, { mode: 0o755 });

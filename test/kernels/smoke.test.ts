@@ -46,6 +46,7 @@ const steps = {
     nft list table bridge t`,
   compiled: "/opt/program; ln -s program /opt/link; /opt/link",
   folder: 'readlink /opt/folder/b; [ "$(stat -c %i /opt/folder/a)" = "$(stat -c %i /opt/folder/c)" ]; echo same',
+  runners: "for by in 'unshare -n' 'timeout 5' 'xargs' env; do $by ip -V < /dev/null; done; echo in | cat /dev/stdin",
   pipe: "[ ! -t 1 ]; printf 'no newline; \\001\\377' | od -An -tx1; echo to stderr >&2; exit 9",
 };
 
@@ -112,6 +113,10 @@ describe.each(["5.10", "6.1"] as const)("kernel %s", (kernel) => {
 
   test("gets folders with their links", () => {
     expect(ran.folder).toEqual({ exitCode: 0, output: "a\nsame\n" });
+  });
+
+  test("runs iproute2's ip, not busybox', whoever starts it", () => {
+    expect(ran.runners).toEqual({ exitCode: 0, output: expect.stringMatching(/^(ip utility, iproute2.*\n){4}in\n$/) });
   });
 
   test("gives standard output and error back byte for byte, and the exit code", () => {
