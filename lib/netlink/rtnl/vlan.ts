@@ -1,5 +1,5 @@
 // VLANs of a bridge's port: AF_BRIDGE messages with IFLA_AF_SPEC. linux/if_bridge.h IFLA_BRIDGE_*, struct bridge_vlan_info.
-import { bytes, eachAttr, type Type, u16, type Writer, writeAttr } from "../attr.ts";
+import { eachAttr, type Type, u16, type Writer, writeAttr } from "../attr.ts";
 import type { Answer, Message } from "../socket.ts";
 
 const RTM_SETLINK = 19;
@@ -8,6 +8,7 @@ const RTM_GETLINK = 18;
 const AF_BRIDGE = 7;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
+const IFLA_BRIDGE_VLAN_INFO = 2;
 const RTEXT_FILTER_BRVLAN = 2;
 
 const PVID = 2;
@@ -29,11 +30,11 @@ const info: Type<PortVlan[]> = {
   nested: true,
   write(to, vlans) {
     const put = (id: number, flags: number) => {
-      const value = new Uint8Array(4);
-      const view = new DataView(value.buffer);
-      view.setUint16(0, flags, true);
-      view.setUint16(2, id, true);
-      writeAttr(to, 2, bytes, value);
+      if (!(id >= 1 && id <= 4094)) throw new RangeError(`Cannot write VLAN ${id}: must be 1 to 4094`);
+      to.u16(8); // length and type of the attribute, struct bridge_vlan_info
+      to.u16(IFLA_BRIDGE_VLAN_INFO);
+      to.u16(flags);
+      to.u16(id);
     };
     writeAttr(to, 0, u16, 1); // BRIDGE_FLAGS_MASTER: the port's table, not the link's own
     for (const { id, end, pvid, untagged } of vlans) {
@@ -48,7 +49,7 @@ const info: Type<PortVlan[]> = {
   read(from) {
     const vlans: PortVlan[] = [];
     eachAttr(from, (type, payload) => {
-      if (type !== 2) return;
+      if (type !== IFLA_BRIDGE_VLAN_INFO) return;
       const flags = u16.read(payload);
       vlans.push({ id: u16.read(payload.subarray(2)), pvid: !!(flags & PVID), untagged: !!(flags & UNTAGGED) });
     });
@@ -96,6 +97,7 @@ export function dumpPortVlans(): Message {
 
 /** Reads the answer: the port's index and its VLANs, one by one. */
 export function readPortVlans({ payload }: Pick<Answer, "payload">): { index: number; vlans: PortVlan[] } {
+  if (payload.length < 16) throw new RangeError(`Cannot read a port from ${payload.length} bytes`);
   let vlans: PortVlan[] = [];
   eachAttr(payload.subarray(16), (type, nested) => {
     if (type === IFLA_AF_SPEC) vlans = info.read(nested);
