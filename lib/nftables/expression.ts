@@ -1,5 +1,6 @@
 // Expressions: the steps of a rule, each by name with its own attributes. linux/netfilter/nf_tables.h NFTA_EXPR_*.
 import { bytes, eachAttr, type Type, text, type Values, writeAttr } from "../netlink/attr.ts";
+import { equalBytes } from "../netlink/inet.ts";
 import { cmp } from "./expr/cmp.ts";
 import { counter } from "./expr/counter.ts";
 import { immediate } from "./expr/immediate.ts";
@@ -41,6 +42,7 @@ export function sameExpressions(wanted: readonly Expression[], have: readonly Ex
 }
 
 function covers(wanted: unknown, have: unknown): boolean {
+  if (wanted instanceof Uint8Array) return have instanceof Uint8Array && equalBytes(wanted, have);
   if (typeof wanted !== "object" || wanted === null) return wanted === have;
   if (typeof have !== "object" || have === null) return false;
   return Object.entries(wanted).every(
