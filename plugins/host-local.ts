@@ -39,7 +39,12 @@ const ipam = config({
 
 /** Reads a key when a verb asks for it: DEL must work with ranges that make no sense. */
 function later<T>(type: Type<T>): Type<() => T> {
-  return { schema: type.schema, read: (value, key, bounds) => () => type.read(value, key, bounds) };
+  return {
+    get schema() {
+      return type.schema;
+    },
+    read: (value, key, bounds) => () => type.read(value, key, bounds),
+  };
 }
 
 const ips = list(requestedAddress);
@@ -124,34 +129,40 @@ function add(request: HostLocalRequest): Result {
     request.cniVersion,
   );
   const dns = resolvConf ? readResolvConf(resolvConf) : undefined;
-  const owner = ownerText(request.containerId, request.ifname);
+  const { containerId, ifname } = request;
+  const owner = ownerText(containerId, ifname);
 
-  /** One address of a set, and whether it was taken now. */
-  const take = (store: Store, set: RangeSet, number: number): { address: bigint; isNew: boolean } => {
-    const asked = requested[number];
-    const held = idempotent || asked === undefined ? store.held(owner).filter((address) => rangeOf(set, address)) : [];
-    const kept = held.find((address) => asked === undefined || address === asked);
-    if (idempotent && kept !== undefined) return { address: kept, isNew: false };
-    if (held.length > 0) {
-      throw new CniError(
-        codes.alreadyExists,
-        `Cannot give "${request.containerId}" ${request.ifname} an address of ${describe(set)}: it has ${held.map(toText).join(", ")}`,
-      );
-    }
+  /** An address of the set that the attachment has already and may keep; an error if it has others. */
+  const keep = (store: Store, set: RangeSet, asked: bigint | undefined): bigint | undefined => {
+    // Asked for by address the attachment may have a second one, as with the reference.
+    if (asked !== undefined && !idempotent) return undefined;
+    const held = [...store.held(owner), ...store.held(containerId)].filter((address) => rangeOf(set, address));
+    const same = asked === undefined ? held[0] : held.find((address) => address === asked);
+    if (held.length === 0 || (idempotent && same !== undefined)) return same;
+    const text = `Cannot give "${containerId}" ${ifname} an address of ${describe(set)}`;
+    throw new CniError(codes.alreadyExists, `${text}: it has ${held.map(toText).join(", ")}`);
+  };
+
+  const take = (store: Store, set: RangeSet, number: number, asked: bigint | undefined): bigint => {
     if (asked !== undefined) {
-      if (takeRequested(store, number, owner, asked)) return { address: asked, isNew: true };
+      if (takeRequested(store, owner, asked)) return asked;
       throw new CniError(codes.alreadyExists, `Cannot give out requested address ${toText(asked)}: it is taken`);
     }
     const address = takeNext(store, set, number, owner, alwaysSearch);
-    if (address !== undefined) return { address, isNew: true };
+    if (address !== undefined) return address;
     throw new CniError(codes.exhausted, `Cannot allocate from range set ${describe(set)}: no address is free`);
   };
 
   return withStore(placeOf(request), (store) =>
     transaction((undo) => {
       const ips = sets.map((set, number) => {
-        const { address, isNew } = take(store, set, number);
-        if (isNew) undo(() => store.release(address, owner));
+        let address = keep(store, set, requested[number]);
+        if (address === undefined) {
+          const taken = take(store, set, number, requested[number]);
+          undo(() => store.release(taken, owner));
+          store.setLast(number, taken);
+          address = taken;
+        }
         const { subnet, gateway } = rangeOf(set, address)!;
         return { address: `${toText(address)}/${subnet.prefix}`, gateway: toText(gateway) };
       });

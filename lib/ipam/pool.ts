@@ -21,23 +21,17 @@ export function takeNext(
   const spans = spansAfter(set, store.last(number));
   const next = spans[0]?.[0];
   if (next === undefined) return undefined;
-  let taken = !search && store.reserve(next, owner) ? next : takeFree(store, spans, owner);
-  if (taken === undefined) {
-    reclaim(store, (address) => isUsable(set, address));
-    taken = takeFree(store, spans, owner);
-  }
-  if (taken !== undefined) store.setLast(number, taken);
-  return taken;
+  const taken = !search && store.reserve(next, owner) ? next : takeFree(store, spans, owner);
+  if (taken !== undefined) return taken;
+  reclaim(store, (address) => isUsable(set, address));
+  return takeFree(store, spans, owner);
 }
 
 /** Gives `owner` this address; whether it could be had. */
-export function takeRequested(store: Store, number: number, owner: string, address: bigint): boolean {
-  if (!store.reserve(address, owner)) {
-    reclaim(store, (other) => other === address);
-    if (!store.reserve(address, owner)) return false;
-  }
-  store.setLast(number, address);
-  return true;
+export function takeRequested(store: Store, owner: string, address: bigint): boolean {
+  if (store.reserve(address, owner)) return true;
+  reclaim(store, (other) => other === address);
+  return store.reserve(address, owner);
 }
 
 /** Whether takeNext would find an address. */
