@@ -1,9 +1,22 @@
 #!/usr/bin/env bun
 // bridge: a virtual Ethernet pair between the pod and a bridge on the host.
 // https://www.cni.dev/plugins/current/main/bridge/
-import { any, bool, cidrText, config, int, linkName, list, mac, object, oneOf, parseArgs, string } from "../lib/cni/config.ts";
-import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
+import {
+  any,
+  bool,
+  cidrText,
+  config,
+  int,
+  linkName,
+  list,
+  mac,
+  object,
+  oneOf,
+  parseArgs,
+  string,
+} from "../lib/cni/config.ts";
 import { delegate } from "../lib/cni/delegate.ts";
+import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
 import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Plugin, Request } from "../lib/cni/request.ts";
@@ -73,10 +86,15 @@ function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
     throw badConfig("hairpinMode", true, "not together with promiscMode: each lets a pod reach itself");
   }
   if (conf.disableContainerInterface && conf.ipam?.type) {
-    throw badConfig("disableContainerInterface", true, "not together with ipam: an interface that is down has no use for addresses");
+    throw badConfig(
+      "disableContainerInterface",
+      true,
+      "not together with ipam: an interface that is down has no use for addresses",
+    );
   }
   const vlans = portVlans(conf.vlan || undefined, conf.vlanTrunk);
-  const named = conf.runtimeConfig?.mac ?? conf.args?.cni?.mac ?? mac.read(parseArgs(args, ["MAC"]).MAC ?? "", "CNI_ARGS MAC", {});
+  const named =
+    conf.runtimeConfig?.mac ?? conf.args?.cni?.mac ?? mac.read(parseArgs(args, ["MAC"]).MAC ?? "", "CNI_ARGS MAC", {});
   return {
     bridge: {
       name: conf.bridge,
@@ -86,7 +104,8 @@ function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
     },
     hostName: hostLinkName(network, containerId, ifname),
     label: labelOf(network, containerId, ifname),
-    port: conf.hairpinMode || conf.portIsolation ? { hairpin: conf.hairpinMode, isolated: conf.portIsolation } : undefined,
+    port:
+      conf.hairpinMode || conf.portIsolation ? { hairpin: conf.hairpinMode, isolated: conf.portIsolation } : undefined,
     vlans,
     isGateway: conf.isGateway || conf.isDefaultGateway,
     mac: named,
@@ -110,12 +129,22 @@ function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vla
 }
 
 /** The addresses that IPAM gave, with gateways and routes as this configuration wants them. */
-function addressing(request: BridgeRequest, given: Result, isGateway: boolean): { ips: IpConfig[]; routes: RouteConfig[] } {
+function addressing(
+  request: BridgeRequest,
+  given: Result,
+  isGateway: boolean,
+): { ips: IpConfig[]; routes: RouteConfig[] } {
   const { conf, cniVersion } = request;
   if (!given.ips?.length) {
-    throw new CniError(codes.invalidConfig, `Cannot use ipam.type ${JSON.stringify(conf.ipam?.type)}: it gave no address`);
+    throw new CniError(
+      codes.invalidConfig,
+      `Cannot use ipam.type ${JSON.stringify(conf.ipam?.type)}: it gave no address`,
+    );
   }
-  assertOnePerFamily(given.ips.map(({ address }) => address), cniVersion);
+  assertOnePerFamily(
+    given.ips.map(({ address }) => address),
+    cniVersion,
+  );
   const ips = given.ips.map(({ address, gateway }) => ({
     interface: 2,
     address,
@@ -197,7 +226,10 @@ function plug(pod: Namespace, request: BridgeRequest, bridge: Link, want: Return
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
     if (findLink(pod, request.ifname)) {
-      throw new CniError(codes.alreadyExists, `Cannot use CNI_IFNAME "${request.ifname}": the container has a link of that name`);
+      throw new CniError(
+        codes.alreadyExists,
+        `Cannot use CNI_IFNAME "${request.ifname}": the container has a link of that name`,
+      );
     }
     // The same attachment in an earlier namespace, which something keeps alive: its DEL never came.
     removeLink(host, { name: hostName });
@@ -210,7 +242,14 @@ function plug(pod: Namespace, request: BridgeRequest, bridge: Link, want: Return
 /** A MAC address made from the IP address: who gets the address next gets the MAC too, and no neighbour is misled. */
 function macOf(address: string | undefined, label: string): string {
   if (address === undefined || address.includes(":")) return hashedMac(address ?? label);
-  return ["0a", "58", ...address.split("/")[0]!.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"))].join(":");
+  return [
+    "0a",
+    "58",
+    ...address
+      .split("/")[0]!
+      .split(".")
+      .map((byte) => Number(byte).toString(16).padStart(2, "0")),
+  ].join(":");
 }
 
 /** The link that carries the gateway's address: the bridge, or with a VLAN a pair of its own, one end a port in it. */
@@ -233,7 +272,8 @@ function openGateway(link: Link, ips: readonly IpConfig[], force: boolean): void
   }
 }
 
-const isSet = (dns: Result["dns"]): boolean => dns !== undefined && Object.values(dns).some((value) => value !== undefined);
+const isSet = (dns: Result["dns"]): boolean =>
+  dns !== undefined && Object.values(dns).some((value) => value !== undefined);
 
 function check(request: BridgeRequest): void {
   const { conf, netns, ifname, network, prevResult } = request;
@@ -248,7 +288,8 @@ function check(request: BridgeRequest): void {
     const inner = findLink(pod, ifname);
     if (!inner) throw differs(`link "${ifname}": it is not in the container`);
     const mac = prevResult.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox === netns)?.mac;
-    if (mac && mac.toLowerCase() !== inner.mac) throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
+    if (mac && mac.toLowerCase() !== inner.mac)
+      throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
     if (isUp(inner) === conf.disableContainerInterface) {
       throw differs(`link "${ifname}": it is ${isUp(inner) ? "up" : "down"}`);
     }
@@ -260,7 +301,9 @@ function check(request: BridgeRequest): void {
     if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
     if (want.vlans.length > 0) assertPortVlans(host, outer.index, want.vlans);
     if (conf.macspoofchk) checkSpoofCheck(host, { label: want.label, port: outer.name!, mac: inner.mac! });
-    const mine = prevResult.ips?.filter(({ interface: at }) => at === undefined || prevResult.interfaces?.[at]?.name === ifname);
+    const mine = prevResult.ips?.filter(
+      ({ interface: at }) => at === undefined || prevResult.interfaces?.[at]?.name === ifname,
+    );
     assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
     if (conf.ipMasq && outer.name === want.hostName) {
       const addresses = mine?.map(({ address }) => address) ?? [];
@@ -297,7 +340,9 @@ function gc(request: BridgeRequest): void {
   const keep = new Set(validAttachments!.map(({ containerId, ifname }) => labelOf(network, containerId, ifname)));
   runAll("GC", [
     () => {
-      const dead = listLinks(host, { kind: "veth" }).filter(({ alias = "" }) => isOfNetwork(alias, network) && !keep.has(alias));
+      const dead = listLinks(host, { kind: "veth" }).filter(
+        ({ alias = "" }) => isOfNetwork(alias, network) && !keep.has(alias),
+      );
       removeLinks(host, dead);
     },
     () => sweepMasquerade(host, { network, keep }),

@@ -130,7 +130,9 @@ export const any: Type<unknown> = { schema: {}, read: (value) => value };
 /** A list whose items are of one type. */
 export function list<T>(item: Type<T>): Type<T[]> {
   return {
-    schema: { type: "array", items: item.schema },
+    get schema() {
+      return { type: "array", items: item.schema };
+    },
     read(value, key, bounds) {
       if (!Array.isArray(value)) throw badConfig(key, value, "must be a list");
       return value.map((one, at) => {
@@ -143,7 +145,13 @@ export function list<T>(item: Type<T>): Type<T[]> {
 
 /** An object with a table of its own. */
 export function object<const F extends Fields>(fields: F): Type<Values<F>> {
-  return { schema: schemaOf(fields), read: (value, key) => readFields(fields, value, `${key}.`) };
+  return {
+    // Made when asked for: a process that serves a request never does.
+    get schema() {
+      return schemaOf(fields);
+    },
+    read: (value, key) => readFields(fields, value, `${key}.`),
+  };
 }
 
 /** An address; an empty text counts as none, as in Go. Its text is made canonical. */
@@ -193,7 +201,13 @@ export const linkName: Type<string> = {
   schema: { type: "string", pattern: "^[^/:\\s]{1,15}$" },
   read(value, key) {
     const text = string.read(value, key, {});
-    if (text === "" || text === "." || text === ".." || /[/:\s\0]/.test(text) || new TextEncoder().encode(text).length > 15) {
+    if (
+      text === "" ||
+      text === "." ||
+      text === ".." ||
+      /[/:\s\0]/.test(text) ||
+      new TextEncoder().encode(text).length > 15
+    ) {
       throw badConfig(key, value, "must be a link's name: 1 to 15 bytes without slash, colon or white space");
     }
     return text;

@@ -1,6 +1,15 @@
 // Addresses of links on a host or in a pod.
 import { badConfig, CniError, codes } from "../cni/errors.ts";
-import { type Cidr, contains, formatIp, ipToNumber, networkOf, numberToIp, parseCidr, parseIp } from "../netlink/inet.ts";
+import {
+  type Cidr,
+  contains,
+  formatIp,
+  ipToNumber,
+  networkOf,
+  numberToIp,
+  parseCidr,
+  parseIp,
+} from "../netlink/inet.ts";
 import {
   type Address,
   createAddress,
@@ -13,7 +22,7 @@ import {
 } from "../netlink/rtnl/address.ts";
 import { changeLink, type Link } from "../netlink/rtnl/link.ts";
 import type { Namespace } from "../netns/netns.ts";
-import { libc } from "../sys/libc.ts";
+import { sleep } from "../sys/libc.ts";
 
 /** An address as the kernel is to get it: IPv4 with its broadcast address, IPv6 without duplicate detection. */
 export function addressOf(index: number, cidr: Cidr, duplicateDetection = false): Address {
@@ -32,7 +41,10 @@ export function firstAddress(address: string): string {
 
 /** The addresses of one link. */
 export function listAddresses(ns: Namespace, index: number): Address[] {
-  return ns.route.dump(dumpAddresses(index)).map(readAddress).filter((address) => address.index === index);
+  return ns.route
+    .dump(dumpAddresses(index))
+    .map(readAddress)
+    .filter((address) => address.index === index);
 }
 
 /**
@@ -73,6 +85,6 @@ export function waitForAddresses(ns: Namespace, index: number): void {
     if (failed) throw new CniError(codes.systemFailure, `Cannot use address ${failed.ip}: another host has it`);
     if (!addresses.some(({ flags = 0 }) => flags & IFA_F_TENTATIVE)) return;
     if (waited >= 5000) throw new CniError(codes.tryAgain, "Cannot finish: duplicate address detection takes over 5 s");
-    libc().poll(new Uint8Array(8), 0, 50);
+    sleep(50);
   }
 }

@@ -1,6 +1,5 @@
 // Links: idempotent verbs on a host or in a pod.
 import { badConfig, toCniError } from "../cni/errors.ts";
-import type { Reply } from "../netlink/socket.ts";
 import {
   type BridgeSettings,
   changeLink,
@@ -16,6 +15,7 @@ import {
   readLink,
   setLink,
 } from "../netlink/rtnl/link.ts";
+import type { Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { isErrno } from "../sys/libc.ts";
 
@@ -98,7 +98,8 @@ export function ensureBridge(ns: Namespace, { name, mtu, promiscuous, settings }
     throw badConfig("bridge", name, "a link of that name exists and is no bridge");
   }
   const promiscuity = promiscuous && !isPromiscuous(bridge) ? { flags: IFF_PROMISC, change: IFF_PROMISC } : {};
-  if (!isUp(bridge) || promiscuity.flags) ns.route.request(changeLink({ index: bridge.index, up: true, ...promiscuity }));
+  if (!isUp(bridge) || promiscuity.flags)
+    ns.route.request(changeLink({ index: bridge.index, up: true, ...promiscuity }));
   return bridge;
 }
 
@@ -129,7 +130,15 @@ export function createVeth(host: Namespace, pod: Namespace, spec: VethSpec): { h
   const queues = { txQueues: 1, rxQueues: 1 };
   const peer = { name: podName, mac: podMac, mtu, netnsFd: pod.fd, ...queues };
   const messages = [
-    createLink({ name: hostName, mac: hostMac, mtu, master, up: true, info: { kind: "veth", data: { peer } }, ...queues }),
+    createLink({
+      name: hostName,
+      mac: hostMac,
+      mtu,
+      master,
+      up: true,
+      info: { kind: "veth", data: { peer } },
+      ...queues,
+    }),
     // RTM_NEWLINK takes no alias, and no port settings for a link that is being made.
     ...(alias === undefined ? [] : [setLink({ name: hostName, alias })]),
     ...(port ? [changeLink({ name: hostName, info: { port } })] : []),
@@ -143,7 +152,8 @@ export function createVeth(host: Namespace, pod: Namespace, spec: VethSpec): { h
   }
   // Before Linux 6.2 nothing is echoed.
   const made = linkOf(replies[0]!) ?? findLink(host, hostName);
-  const other = made?.link === undefined ? findLink(pod, podName) : { index: made.link, flags: 0, hardware: 1, ...peer };
+  const other =
+    made?.link === undefined ? findLink(pod, podName) : { index: made.link, flags: 0, hardware: 1, ...peer };
   if (!made || !other) throw new Error(`Cannot find link "${hostName}": it vanished as soon as it was made`);
   return { host: made, pod: other as Link };
 }
@@ -155,4 +165,3 @@ function undoLink(ns: Namespace, name: string, error: Error): void {
     error.message += `; removing the link failed too: ${toCniError(failure).message}`;
   }
 }
-

@@ -4,7 +4,7 @@ import type { IpConfig, Result, RouteConfig } from "../cni/result.ts";
 import { familyOf, formatCidr, networkOf, parseCidr } from "../netlink/inet.ts";
 import { createAddress } from "../netlink/rtnl/address.ts";
 import { changeLink } from "../netlink/rtnl/link.ts";
-import { appendRoute, dumpRoutes, type Route, readRoutes, RT_SCOPE_LINK } from "../netlink/rtnl/route.ts";
+import { appendRoute, dumpRoutes, type Route, RT_SCOPE_LINK, readRoutes } from "../netlink/rtnl/route.ts";
 import { host, type Namespace, NamespaceError, openNamespace } from "../netns/netns.ts";
 import { addressOf, listAddresses, waitForAddresses } from "./address.ts";
 import { writeSysctls } from "./sysctl.ts";
@@ -43,7 +43,8 @@ export interface PodInterface {
 
 /** The routes of a result as the kernel takes them: a missing next hop is the first gateway of the family. */
 export function wantedRoutes(ips: readonly IpConfig[], routes: readonly RouteConfig[], link?: number): Route[] {
-  const gateways = (six: boolean) => ips.find(({ gateway }) => gateway !== undefined && gateway.includes(":") === six)?.gateway;
+  const gateways = (six: boolean) =>
+    ips.find(({ gateway }) => gateway !== undefined && gateway.includes(":") === six)?.gateway;
   return routes.map(({ dst, gw, ...rest }): Route => {
     const scope = rest.scope ?? undefined;
     const gateway = scope === RT_SCOPE_LINK ? gw : (gw ?? gateways(dst.includes(":")));
@@ -60,7 +61,9 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
     ...(duplicateDetection ? { [`${conf}enhanced_dad`]: "1" } : {}),
     [`${conf}accept_dad`]: duplicateDetection ? "1" : "0",
     // Some runtimes make namespaces with IPv6 off; an IPv6 address says that it is wanted here.
-    ...(six ? { [`${conf}disable_ipv6`]: "0", "ipv6/conf/lo/disable_ipv6": "0", [`${conf}keep_addr_on_down`]: "1" } : {}),
+    ...(six
+      ? { [`${conf}disable_ipv6`]: "0", "ipv6/conf/lo/disable_ipv6": "0", [`${conf}keep_addr_on_down`]: "1" }
+      : {}),
   });
   pod.route.request(
     ...ips.map(({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
@@ -79,7 +82,8 @@ export function assertConfigured(pod: Namespace, index: number, { ips = [], rout
   const missing = (what: string) => new CniError(codes.checkFailed, `Cannot find ${what}`);
   const addresses = listAddresses(pod, index);
   for (const { address } of ips) {
-    if (!addresses.some(({ ip, prefix }) => `${ip}/${prefix}` === address)) throw missing(`address ${address} on the interface`);
+    if (!addresses.some(({ ip, prefix }) => `${ip}/${prefix}` === address))
+      throw missing(`address ${address} on the interface`);
   }
   for (const wanted of wantedRoutes(ips, routes)) {
     const cidr = parseCidr(wanted.destination)!;
@@ -95,4 +99,3 @@ export function assertConfigured(pod: Namespace, index: number, { ips = [], rout
     if (!there.some(same)) throw missing(`route to ${destination}${wanted.gateway ? ` by ${wanted.gateway}` : ""}`);
   }
 }
-

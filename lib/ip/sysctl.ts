@@ -1,7 +1,7 @@
 // Kernel settings under /proc/sys/net, of the network namespace that the process is in.
 import type { Namespace } from "../netns/netns.ts";
-import { O_RDWR, open, close, readTextIfAny, writeText } from "../sys/file.ts";
-import { isErrno, libc } from "../sys/libc.ts";
+import { close, O_RDWR, open, readTextIfAny, writeText } from "../sys/file.ts";
+import { isErrno, system } from "../sys/libc.ts";
 
 const root = "/proc/sys/net/";
 
@@ -30,8 +30,8 @@ export function ensureForwarding(ns: Namespace, family: 4 | 6): void {
     const fd = open(name, O_RDWR);
     try {
       const value = new Uint8Array(2);
-      libc().read(fd, value, 2);
-      if (value[0] !== 49) libc().pwrite(fd, new Uint8Array([49]), 1, 0);
+      system("read", fd, value, 2);
+      if (value[0] !== 49) system("pwrite", fd, new Uint8Array([49]), 1, 0);
     } finally {
       close(fd);
     }

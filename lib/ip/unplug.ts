@@ -1,10 +1,21 @@
 // Removing a link without waiting for the kernel to free it: a helper process carries the wait (15 to 30 ms).
 // When the notification of the link's end is there, both ends are out of every look-up, in both namespaces.
-import { openSocket, eachMessage, NLM_F_ACK, writeMessage } from "../netlink/socket.ts";
+
 import { Writer } from "../netlink/attr.ts";
 import { deleteLink, LINK_GONE, RTMGRP_LINK } from "../netlink/rtnl/link.ts";
+import { eachMessage, NLM_F_ACK, openSocket, writeMessage } from "../netlink/socket.ts";
 import { host } from "../netns/netns.ts";
-import { close, makeDirectory, O_CREAT, O_TRUNC, O_WRONLY, open, readTextIfAny, status, writeAll } from "../sys/file.ts";
+import {
+  close,
+  makeDirectory,
+  O_CREAT,
+  O_TRUNC,
+  O_WRONLY,
+  open,
+  readTextIfAny,
+  status,
+  writeAll,
+} from "../sys/file.ts";
 import { sendFromHelper } from "../sys/helper.ts";
 import { clock, isErrno, SystemError } from "../sys/libc.ts";
 import { findLink, removeLink } from "./link.ts";
@@ -36,7 +47,11 @@ export function unplugLink(name: string): boolean {
     const message = deleteLink({ index: link.index });
     writeMessage(to, message, 1, NLM_F_ACK);
     // The netfilter socket goes along: whoever closes it last waits for what was deleted through it.
-    const helper = sendFromHelper(socket.fd, to.done().slice(), host.netfilterFd === undefined ? [] : [host.netfilterFd]);
+    const helper = sendFromHelper(
+      socket.fd,
+      to.done().slice(),
+      host.netfilterFd === undefined ? [] : [host.netfilterFd],
+    );
     if (helper === undefined) return removeLink(host, { index: link.index });
     if (before === "gone") writeRecord(record, `${helper} ${clock(7)}`);
     if (awaitEnd(socket, link.index)) return true;

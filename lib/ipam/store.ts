@@ -24,7 +24,7 @@ import {
   withLock,
   writeAt,
 } from "../sys/file.ts";
-import { clock, errno, isErrno, libc, SystemError } from "../sys/libc.ts";
+import { clock, errno, isErrno, SystemError, system } from "../sys/libc.ts";
 import { Index } from "./cache.ts";
 import { DRAFT, Draft } from "./draft.ts";
 import { toNumber, toText } from "./ranges.ts";
@@ -280,7 +280,7 @@ export class Store {
       throw error;
     }
     let length: number;
-    do length = libc().read(fd, content, content.length);
+    do length = system("read", fd, content, content.length);
     while (length < 0 && errno() === 4);
     close(fd);
     return length < 0 ? undefined : decoder.decode(content.subarray(0, length)).trim();

@@ -91,8 +91,13 @@ export interface Table<F extends Fields> extends Type<Values<F>> {
 
 /** Makes a codec of a table. Unknown attributes are skipped when read; an unknown name written is a TypeError. */
 export function attrs<const F extends Fields>(fields: F): Table<F> {
-  const names: (string | undefined)[] = [];
-  for (const name in fields) names[fields[name]![0]] = name;
+  // Names by number, laid out at the first reading: most tables of a process are never read.
+  let names: (string | undefined)[] | undefined;
+  const index = () => {
+    names = [];
+    for (const name in fields) names[fields[name]![0]] = name;
+    return names;
+  };
   return {
     fields,
     nested: true,
@@ -109,7 +114,7 @@ export function attrs<const F extends Fields>(fields: F): Table<F> {
     read(from) {
       const values: Record<string, unknown> = {};
       eachAttr(from, (type, payload) => {
-        const name = names[type];
+        const name = (names ?? index())[type];
         if (name !== undefined) values[name] = fields[name]![1].read(payload);
       });
       return values as Values<F>;

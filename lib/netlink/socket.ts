@@ -1,6 +1,6 @@
 // A netlink conversation: requests out in one send, acknowledgements and answers back.
 // RFC 3549; linux/netlink.h. Every request asks for an acknowledgement with extended-ack text.
-import { errno, errnoName, errnoText, isErrno, libc, SystemError } from "../sys/libc.ts";
+import { errno, errnoName, errnoText, isErrno, SystemError, system } from "../sys/libc.ts";
 import { attrs, text, u32, Writer } from "./attr.ts";
 
 export const NLM_F_REQUEST = 1;
@@ -82,29 +82,29 @@ class SocketTransport implements Transport {
 
   constructor(protocol: number, { groups = 0, timeoutMs = 10_000 }: { groups?: number; timeoutMs?: number }) {
     const SOCK_RAW_CLOEXEC = 0o2000003;
-    this.fd = libc().socket(16, SOCK_RAW_CLOEXEC, protocol);
+    this.fd = system("socket", 16, SOCK_RAW_CLOEXEC, protocol);
     if (this.fd < 0) throw new SystemError(`open a netlink socket of family ${protocol}`, errno());
     const one = new Uint8Array([1, 0, 0, 0]);
-    libc().setsockopt(this.fd, SOL_NETLINK, 11, one, 4); // NETLINK_EXT_ACK
-    libc().setsockopt(this.fd, SOL_NETLINK, 10, one, 4); // NETLINK_CAP_ACK: no copy of the request in errors
-    libc().setsockopt(this.fd, SOL_NETLINK, 12, one, 4); // NETLINK_GET_STRICT_CHK: dumps filtered by the kernel
+    system("setsockopt", this.fd, SOL_NETLINK, 11, one, 4); // NETLINK_EXT_ACK
+    system("setsockopt", this.fd, SOL_NETLINK, 10, one, 4); // NETLINK_CAP_ACK: no copy of the request in errors
+    system("setsockopt", this.fd, SOL_NETLINK, 12, one, 4); // NETLINK_GET_STRICT_CHK: dumps filtered by the kernel
     const room = new Uint8Array(4);
     new DataView(room.buffer).setUint32(0, RECEIVE_BUFFER, true);
-    libc().setsockopt(this.fd, 1, 33, room, 4); // SO_RCVBUFFORCE; refused to who is not root: then less fits
+    system("setsockopt", this.fd, 1, 33, room, 4); // SO_RCVBUFFORCE; refused to who is not root: then less fits
     const timeout = new Uint8Array(16);
     const view = new DataView(timeout.buffer);
     view.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
     view.setBigInt64(8, BigInt((timeoutMs % 1000) * 1000), true);
-    libc().setsockopt(this.fd, 1, 20, timeout, 16); // SO_RCVTIMEO
+    system("setsockopt", this.fd, 1, 20, timeout, 16); // SO_RCVTIMEO
     const address = new Uint8Array(12); // sockaddr_nl: family, pad, pid, groups
     address[0] = 16;
     new DataView(address.buffer).setUint32(8, groups, true);
-    if (libc().bind(this.fd, address, 12) < 0) throw new SystemError("bind a netlink socket", errno());
+    if (system("bind", this.fd, address, 12) < 0) throw new SystemError("bind a netlink socket", errno());
   }
 
   send(bytes: Uint8Array): void {
     for (;;) {
-      if (libc().send(this.fd, bytes, bytes.length, 0) >= 0) return;
+      if (system("sendto", this.fd, bytes, bytes.length, 0) >= 0) return;
       const error = errno();
       if (error !== 4) throw new SystemError(`send ${bytes.length} bytes to the kernel`, error);
     }
@@ -112,7 +112,13 @@ class SocketTransport implements Transport {
 
   receive(wait: boolean): Uint8Array {
     for (;;) {
-      const length = libc().recv(this.fd, this.#buffer, this.#buffer.length, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
+      const length = system(
+        "recvfrom",
+        this.fd,
+        this.#buffer,
+        this.#buffer.length,
+        MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT),
+      );
       if (length > this.#buffer.length) throw new RangeError(`Cannot receive ${length} bytes: over the buffer`);
       // A copy: the buffer is used again by the next datagram.
       if (length >= 0) return this.#buffer.slice(0, length);
@@ -124,7 +130,7 @@ class SocketTransport implements Transport {
   }
 
   close(): void {
-    libc().close(this.fd);
+    system("close", this.fd);
   }
 }
 

@@ -2,7 +2,7 @@
 // setns(2) moves the calling thread alone, so what runs inside must be synchronous and use only lib/sys.
 import { Connection, openSocket } from "../netlink/socket.ts";
 import { close, O_NONBLOCK, O_RDONLY, open } from "../sys/file.ts";
-import { checked, errno, errnoName, libc, SystemError } from "../sys/libc.ts";
+import { checked, errno, errnoName, SystemError, system } from "../sys/libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
 const NSFS_MAGIC = 0x6e736673; // linux/magic.h
@@ -66,7 +66,7 @@ export class Namespace {
     const target = this.#fd === undefined ? undefined : this;
     if (target === before) return body();
     hostFd(); // opened while it still is the process's own
-    if (libc().setns(this.fd, CLONE_NEWNET) < 0) {
+    if (system("setns", this.fd, CLONE_NEWNET) < 0) {
       const error = errno();
       // A namespace of another kind passes every look from outside.
       if (errnoName(error) === "EINVAL") throw new NamespaceError(this.path, false);
@@ -76,7 +76,7 @@ export class Namespace {
     try {
       return body();
     } finally {
-      checked(libc().setns(before?.fd ?? hostFd(), CLONE_NEWNET), "return to the host's network namespace");
+      checked(system("setns", before?.fd ?? hostFd(), CLONE_NEWNET), "return to the host's network namespace");
       current = before;
     }
   }
@@ -122,7 +122,7 @@ export function openNamespace(path: string): Namespace {
     throw error;
   }
   const filesystem = new Uint8Array(256); // struct statfs: f_type is the first long
-  const ok = libc().fstatfs(fd, filesystem) === 0;
+  const ok = system("fstatfs", fd, filesystem) === 0;
   const magic = ok ? new DataView(filesystem.buffer).getUint32(0, true) : errno();
   if (magic !== NSFS_MAGIC && magic !== PROC_SUPER_MAGIC) {
     close(fd);

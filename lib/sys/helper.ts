@@ -3,14 +3,11 @@
 // A thread would not do, as a process is not reaped before its threads are; nor fork(2), which the runtime's JIT memory
 // does not survive. So: clone(2) with shared memory and a chain of C calls laid out by makecontext(3); no JavaScript.
 import { addressOf } from "#ffi";
-import { checked, contextCalls } from "./libc.ts";
+import { checked, contextCalls, numberOf } from "./libc.ts";
 
 const CLONE_VM = 0x100;
 const SIGCHLD = 17;
 const arm = process.arch === "arm64";
-const SYS_close_range = 436;
-const SYS_sendto = arm ? 206 : 44;
-const SYS_exit_group = arm ? 94 : 231;
 
 // struct ucontext_t: uc_flags, uc_link, uc_stack { ss_sp, ss_flags, ss_size }, and uc_sigmask where the machine has it.
 const linkAt = 8;
@@ -34,10 +31,10 @@ export function sendFromHelper(socket: number, message: Uint8Array, keep: readon
   const calls: number[][] = [];
   let open = 0;
   for (const fd of [socket, ...keep].sort((a, b) => a - b)) {
-    if (fd > open) calls.push([SYS_close_range, open, fd - 1, 0]);
+    if (fd > open) calls.push([numberOf("close_range"), open, fd - 1, 0]);
     open = fd + 1;
   }
-  calls.push([SYS_close_range, open, 0x7fffffff, 0]);
+  calls.push([numberOf("close_range"), open, 0x7fffffff, 0]);
 
   const contextsAt = (message.length + 63) & ~63;
   const stacksAt = contextsAt + (calls.length + 2) * contextSize;
@@ -49,8 +46,8 @@ export function sendFromHelper(socket: number, message: Uint8Array, keep: readon
   const base = addressOf(arena);
   const view = new DataView(arena.buffer);
 
-  calls.push([SYS_sendto, socket, base, message.length, 0, 0, 0]);
-  calls.push([SYS_exit_group, 0]);
+  calls.push([numberOf("sendto"), socket, base, message.length, 0, 0, 0]);
+  calls.push([numberOf("exit_group"), 0]);
   calls.forEach(([a = 0, b = 0, c_ = 0, d = 0, e = 0, f = 0, g = 0], index) => {
     const at = contextsAt + index * contextSize;
     const context = arena.subarray(at, at + contextSize);

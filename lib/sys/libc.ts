@@ -1,87 +1,107 @@
 // The C library calls that the suite stands on, each with the types it really takes.
 // Every call that fails throws a SystemError; EINTR is retried where the call can block.
 // Numbers of flags and modes: asm-generic headers, the same on x86-64 and arm64 unless said otherwise.
-import { link, readI32, type Signature } from "#ffi";
+import { addressOf, link, readI32 } from "#ffi";
 
-const table = {
-  read: [["i32", "buffer", "usize"], "i32"],
-  write: [["i32", "buffer", "usize"], "i32"],
-  pread: [["i32", "buffer", "usize", "i64"], "i32"],
-  pwrite: [["i32", "buffer", "usize", "i64"], "i32"],
-  open: [["buffer", "i32", "u32"], "i32"],
-  openat: [["i32", "buffer", "i32", "u32"], "i32"],
-  close: [["i32"], "i32"],
-  ftruncate: [["i32", "i64"], "i32"],
-  futimens: [["i32", "buffer"], "i32"],
-  flock: [["i32", "i32"], "i32"],
-  fsync: [["i32"], "i32"],
-  unlinkat: [["i32", "buffer", "i32"], "i32"],
-  linkat: [["i32", "buffer", "i32", "buffer", "i32"], "i32"],
-  renameat: [["i32", "buffer", "i32", "buffer"], "i32"],
-  symlinkat: [["buffer", "i32", "buffer"], "i32"],
-  readlinkat: [["i32", "buffer", "buffer", "usize"], "i32"],
-  mkdirat: [["i32", "buffer", "u32"], "i32"],
-  getdents64: [["i32", "buffer", "usize"], "i32"],
-  statx: [["i32", "buffer", "i32", "u32", "buffer"], "i32"],
-  fstatfs: [["i32", "buffer"], "i32"],
-  socket: [["i32", "i32", "i32"], "i32"],
-  bind: [["i32", "buffer", "u32"], "i32"],
-  setsockopt: [["i32", "i32", "i32", "buffer", "u32"], "i32"],
-  send: [["i32", "buffer", "usize", "i32"], "i32"],
-  recv: [["i32", "buffer", "usize", "i32"], "i32"],
-  setns: [["i32", "i32"], "i32"],
-  getpid: [[], "i32"],
-  kill: [["i32", "i32"], "i32"],
-  clock_gettime: [["i32", "buffer"], "i32"],
-  poll: [["buffer", "usize", "i32"], "i32"],
-  _exit: [["i32"], "void"],
-  __errno_location: [[], "pointer"],
-} as const satisfies Record<string, Signature>;
+// Everything goes through one C function, syscall(2): each function bound costs 10 us at start-up, and thirty of them
+// would be a tenth of an ADD. Numbers: asm/unistd_64.h of x86-64, asm-generic/unistd.h for arm64.
+const numbers = {
+  read: [0, 63],
+  write: [1, 64],
+  pread: [17, 67],
+  pwrite: [18, 68],
+  openat: [257, 56],
+  close: [3, 57],
+  ftruncate: [77, 46],
+  utimensat: [280, 88],
+  flock: [73, 32],
+  fsync: [74, 82],
+  unlinkat: [263, 35],
+  linkat: [265, 37],
+  renameat: [264, 38],
+  symlinkat: [266, 36],
+  readlinkat: [267, 78],
+  mkdirat: [258, 34],
+  getdents64: [217, 61],
+  statx: [332, 291],
+  fstatfs: [138, 44],
+  socket: [41, 198],
+  bind: [49, 200],
+  setsockopt: [54, 208],
+  sendto: [44, 206],
+  recvfrom: [45, 207],
+  setns: [308, 268],
+  getpid: [39, 172],
+  kill: [62, 129],
+  clock_gettime: [228, 113],
+  nanosleep: [35, 101],
+  exit_group: [231, 94],
+  close_range: [436, 436],
+} as const;
 
-type Name = keyof typeof table;
-type Value<K> = K extends "buffer" ? Uint8Array : number;
-type Values<A extends readonly unknown[]> = { -readonly [I in keyof A]: Value<A[I]> };
-type Functions = { [N in Name]: (...args: Values<(typeof table)[N][0]>) => number };
+export type SystemCall = keyof typeof numbers;
+
+/** Position of this machine's numbers in the table. */
+const machine = process.arch === "arm64" ? 1 : 0;
 
 export const AT_FDCWD = -100;
 
-// What only glibc has, for the helper process of helper.ts.
-const glibcTable = {
-  ...table,
-  getcontext: [["buffer"], "i32"],
-  makecontext: [["buffer", "pointer", "i32", "i64", "i64", "i64", "i64", "i64", "i64", "i64"], "void"],
-  clone: [["pointer", "pointer", "i32", "pointer"], "i32"],
-  dlsym: [["pointer", "buffer"], "pointer"],
-} as const satisfies Record<string, Signature>;
+// glibc first, then musl's names for the same library.
+const libraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+const i64x7 = ["i64", "i64", "i64", "i64", "i64", "i64", "i64"] as const;
 
-let linked: Functions | undefined;
-let complete = false;
+let bound: Record<"syscall" | "__errno_location", (...args: number[]) => number> | undefined;
 
-/** The bound functions. Linked at first use, so that a refusal can still be reported as a CNI error. */
-export function libc(): Functions {
-  if (linked) return linked;
-  try {
-    linked = link(["libc.so.6"], glibcTable) as unknown as Functions;
-    complete = true;
-  } catch {
-    // No glibc: musl's names for the same library. Its refusal is the one that is reported.
-    linked = link(["libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"], table) as unknown as Functions;
-  }
-  return linked;
+// Bound at first use, so that a refusal can still be reported as a CNI error.
+function base() {
+  bound ??= link(libraries, { syscall: [i64x7, "i64"], __errno_location: [[], "pointer"] });
+  return bound;
 }
 
-/** The calls that lay out a helper process, and the addresses of two functions that it runs; undefined without glibc. */
+/** The number of a system call on this machine. */
+export function numberOf(name: SystemCall): number {
+  return numbers[name][machine];
+}
+
+/**
+ * Makes a system call: numbers as they are, buffers by their address. The result is -1 where it failed, and errno()
+ * says why, if asked at once.
+ */
+export function system(name: SystemCall, ...args: (number | Uint8Array)[]): number {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args.map((arg) =>
+    typeof arg === "number" ? arg : addressOf(arg),
+  );
+  return base().syscall(numbers[name][machine], a, b, c, d, e, f);
+}
+
+/** What glibc has for laying out a helper process, and where two functions that it runs are; undefined without glibc. */
 export function contextCalls() {
-  const calls = libc() as unknown as Record<keyof typeof glibcTable, (...args: any[]) => number>;
-  if (!complete) return undefined;
-  const { getcontext, makecontext, clone, dlsym } = calls;
-  return {
-    getcontext,
-    makecontext,
-    clone,
-    syscall: dlsym(0, cstring("syscall")),
-    setcontext: dlsym(0, cstring("setcontext")),
-  };
+  let calls: Record<string, (...args: any[]) => number>;
+  try {
+    calls = link(["libc.so.6"], {
+      getcontext: [["buffer"], "i32"],
+      makecontext: [["buffer", "pointer", "i32", ...i64x7], "void"],
+      clone: [["pointer", "pointer", "i32", "pointer"], "i32"],
+      dlsym: [["pointer", "buffer"], "pointer"],
+    });
+  } catch {
+    return undefined; // musl has none of them
+  }
+  const { getcontext, makecontext, clone, dlsym } = calls as Record<
+    "getcontext" | "makecontext" | "clone" | "dlsym",
+    any
+  >;
+  const address = (name: string): number => dlsym(0, cstring(name));
+  return { getcontext, makecontext, clone, syscall: address("syscall"), setcontext: address("setcontext") };
+}
+
+/** Waits without giving up the thread. */
+export function sleep(milliseconds: number): void {
+  const time = new Uint8Array(16);
+  const view = new DataView(time.buffer);
+  view.setBigInt64(0, BigInt(Math.floor(milliseconds / 1000)), true);
+  view.setBigInt64(8, BigInt((milliseconds % 1000) * 1e6), true);
+  system("nanosleep", time, 0);
 }
 
 /** A system call that the kernel refused: `code` is the errno name, `operation` says what was tried. */
@@ -99,7 +119,7 @@ export class SystemError extends Error {
 
 /** The errno of the call that has just failed. */
 export function errno(): number {
-  return readI32(libc().__errno_location());
+  return readI32(base().__errno_location());
 }
 
 /** Passes a result on, or throws a SystemError for -1. */
@@ -122,14 +142,14 @@ export function cstring(text: string): Uint8Array {
 }
 
 export function exit(status: number): never {
-  libc()._exit(status);
+  system("exit_group", status);
   throw new Error("unreachable");
 }
 
 /** Seconds and nanoseconds of a clock as one number of nanoseconds. */
 export function clock(id: 0 | 1 | 7): number {
   const time = new Uint8Array(16);
-  checked(libc().clock_gettime(id, time), `read clock ${id}`);
+  checked(system("clock_gettime", id, time), `read clock ${id}`);
   const view = new DataView(time.buffer);
   return Number(view.getBigInt64(0, true)) * 1e9 + Number(view.getBigInt64(8, true));
 }
