@@ -63,7 +63,6 @@ const conf = config({
         maxID: [int, vlanId, "last of several"],
       }),
     ),
-    { default: [] },
     "VLANs that reach the pod tagged",
   ],
   preserveDefaultVlan: [bool, { default: false }, "keep VLAN 1 on the port"],
@@ -100,30 +99,43 @@ function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
       name: conf.bridge,
       mtu: conf.mtu,
       promiscuous: conf.promiscMode,
-      settings: vlans.length > 0 ? { vlanFiltering: true } : undefined,
+      settings: conf.vlan || conf.vlanTrunk ? { vlanFiltering: true } : undefined,
     },
     hostName: hostLinkName(network, containerId, ifname),
     label: labelOf(network, containerId, ifname),
     port:
       conf.hairpinMode || conf.portIsolation ? { hairpin: conf.hairpinMode, isolated: conf.portIsolation } : undefined,
     vlans,
+    keepDefaultVlan: conf.preserveDefaultVlan || !conf.vlan,
     isGateway: conf.isGateway || conf.isDefaultGateway,
     mac: named,
   };
 }
 
+/** The VLANs of the port: `vlan` untagged, or the default VLAN 1 beside a trunk; the trunk's tagged. */
 function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vlanTrunk"]): PortVlan[] {
   const vlans: PortVlan[] = native === undefined ? [] : [{ id: native, pvid: true, untagged: true }];
-  trunk.forEach(({ id, minID, maxID }, at) => {
+  const untagged = native ?? 1;
+  const tag = (id: number, end: number) => {
+    if (id <= end) vlans.push({ id, end });
+  };
+  trunk?.forEach(({ id, minID, maxID }, at) => {
     const key = `vlanTrunk[${at}]`;
     if ((minID === undefined) !== (maxID === undefined)) {
       throw badConfig(key, { minID, maxID }, "minID and maxID go together");
     }
+    const runs: [number, number][] = id === undefined ? [] : [[id, id]];
     if (minID !== undefined && maxID !== undefined) {
       if (minID > maxID) throw badConfig(`${key}.minID`, minID, `must not be over maxID ${maxID}`);
-      vlans.push({ id: minID, end: maxID });
+      runs.push([minID, maxID]);
     }
-    if (id !== undefined) vlans.push({ id });
+    for (const [first, last] of runs) {
+      // The untagged VLAN stays what it is where a run includes it: named again, it would become tagged.
+      if (first <= untagged && untagged <= last) {
+        tag(first, untagged - 1);
+        tag(untagged + 1, last);
+      } else tag(first, last);
+    }
   });
   return vlans;
 }
@@ -174,9 +186,13 @@ function add(request: BridgeRequest): Result {
       const { ips, routes } = conf.ipam?.type ? addressing(request, given, want.isGateway) : { ips: [], routes: [] };
 
       const bridge = ensureBridge(host, want.bridge);
+      if (want.bridge.settings && !bridge.info?.data?.vlanFiltering) {
+        const [key, value] = conf.vlan ? ["vlan", conf.vlan] : ["vlanTrunk", conf.vlanTrunk];
+        throw badConfig(key as string, value, `bridge "${conf.bridge}" exists without VLAN filtering`);
+      }
       const pair = plug(pod, request, bridge, want, ips);
       undo(() => removeLink(host, { name: want.hostName }));
-      if (want.vlans.length > 0) setPortVlans(host, pair.host.index, want.vlans, conf.preserveDefaultVlan);
+      if (want.vlans.length > 0) setPortVlans(host, pair.host.index, want.vlans, want.keepDefaultVlan);
       if (conf.macspoofchk) {
         ensureSpoofCheck(host, { label: want.label, port: want.hostName, mac: pair.pod.mac! });
         undo(() => removeSpoofCheck(host, { label: want.label, port: want.hostName }));
