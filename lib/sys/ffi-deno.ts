@@ -49,7 +49,9 @@ export function readI32(pointer: number): number {
 
 /** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */
 export function addressOf(buffer: Uint8Array): number {
-  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer as Uint8Array<ArrayBuffer>)));
+  // V8 moves the bytes of a small array about; those of its ArrayBuffer stay where they are.
+  const storage = buffer.buffer as ArrayBuffer;
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(storage))) + buffer.byteOffset;
 }
 
 /** The NUL-terminated text that `pointer` points at. */

@@ -63,11 +63,15 @@ export function numberOf(name: SystemCall): number {
   return numbers[name][machine];
 }
 
+/** The buffers of the call under way: their addresses alone would not keep them from the garbage collector. */
+const held: unknown[] = [];
+
 /**
  * Makes a system call: numbers as they are, buffers by their address. The result is -1 where it failed, and errno()
  * says why, if asked at once.
  */
 export function system(name: SystemCall, ...args: (number | Uint8Array)[]): number {
+  held[0] = args;
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args.map((arg) =>
     typeof arg === "number" ? arg : addressOf(arg),
   );
