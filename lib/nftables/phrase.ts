@@ -38,7 +38,7 @@ function inHeader(base: keyof typeof bases, offset: number, size: number, ip?: 4
 export const saddr = { 4: inHeader("network", 12, 4, 4), 6: inHeader("network", 8, 16, 6) } as const;
 /** The destination address of an IP packet. */
 export const daddr = { 4: inHeader("network", 16, 4, 4), 6: inHeader("network", 24, 16, 6) } as const;
-/** The source of an Ethernet frame. */
+/** The source of an Ethernet frame, in tables of family bridge. */
 export const etherSaddr: Field = inHeader("link", 6, 6);
 /** The name of the link that a packet came by. */
 export const iifname: Field = { size: 16, load: (register) => ({ name: "meta", register, key: metaKeys.iifname }) };
@@ -49,7 +49,7 @@ function register(slot: number): number {
   return slot % 4 === 0 ? 1 + slot / 4 : 8 + slot;
 }
 
-function member(fields: Field | readonly Field[], set: { name: string }, flags: number | undefined): Phrase {
+function member(fields: Field | readonly Field[], set: { name: string }, flags: number): Phrase {
   let slot = 0;
   const several = Array.isArray(fields) ? (fields as readonly Field[]) : [fields as Field];
   const expressions = several.map((field) => {
@@ -63,7 +63,7 @@ function member(fields: Field | readonly Field[], set: { name: string }, flags: 
 
 /** The field, or fields side by side, are an element of the set. */
 export function inSet(fields: Field | readonly Field[], set: { name: string }): Phrase {
-  return member(fields, set, undefined);
+  return member(fields, set, 0); // said, not left out: a rule that is read must say it too
 }
 
 /** The field, or fields side by side, are no element of the set. */
@@ -86,7 +86,10 @@ export const masquerade: Phrase = { expressions: [{ name: "masq" }] };
 /** Counts packets and bytes that got here. */
 export const count: Phrase = { expressions: [{ name: "counter" }] };
 
-/** The expressions of a rule that says these phrases. IP fields are only looked at in packets that have them. */
+/**
+ * The expressions of a rule that says these phrases. IP fields, in tables of family inet, are only looked at in packets
+ * that have them.
+ */
 export function say(...phrases: Phrase[]): Expression[] {
   const expressions: Expression[] = [];
   let known: 4 | 6 | undefined;
