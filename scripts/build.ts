@@ -1,7 +1,7 @@
 // Builds the executables.
 //   bun scripts/build.ts [--out build/bin]             tenon-cni and a link for each plugin
 //   bun scripts/build.ts --standalone bridge           one plugin alone
-//   bun scripts/build.ts --runtime FILE                appended to the runtime of another machine
+//   bun scripts/build.ts --runtime FILE --target NAME  appended to the runtime of another machine
 import { link, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
@@ -9,6 +9,7 @@ const { values } = parseArgs({
   options: {
     out: { type: "string", default: "build/bin" },
     runtime: { type: "string" },
+    target: { type: "string" },
     standalone: { type: "string" },
     metafile: { type: "string" },
   },
@@ -17,7 +18,10 @@ const { values } = parseArgs({
 /** The plugins: every file in plugins/, by its name. */
 export async function pluginNames(): Promise<string[]> {
   const files = await readdir(new URL("../plugins", import.meta.url));
-  return files.filter((file) => file.endsWith(".ts")).map((file) => file.slice(0, -3)).sort();
+  return files
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => file.slice(0, -3))
+    .sort();
 }
 
 /** The generated main file of the image: a registry of all plugins, handed to the common main line. */
@@ -47,7 +51,8 @@ async function compile(entry: string, outfile: string, runtime?: string): Promis
       // A .env or bunfig.toml in the caller's directory must not become part of a plugin that runs as root.
       autoloadDotenv: false,
       autoloadBunfig: false,
-      ...(runtime ? { executablePath: runtime } : {}),
+      // The target too, or process.arch would be this machine's: the bundler writes it into the code.
+      ...(runtime ? { executablePath: runtime, target: values.target as any } : {}),
     },
   } as any);
   for (const log of result.logs) process.stderr.write(`${log}\n`);

@@ -59,7 +59,8 @@ if (!bundle.success || !(bundle as any).metafile) complain("The plugins cannot b
 
 const targets = new Set(readFileSync("Makefile", "utf8").match(/^[a-z-]+(?=:)/gm));
 for (const [, target] of readFileSync("README.md", "utf8").matchAll(/\bmake ([a-z-]+)/g)) {
-  if (!targets.has(target!) && !target!.startsWith("test-")) complain(`README.md names "make ${target}", which is no target`);
+  if (!targets.has(target!) && !target!.startsWith("test-"))
+    complain(`README.md names "make ${target}", which is no target`);
 }
 
 for (const text of complaints) process.stderr.write(`${text}\n`);

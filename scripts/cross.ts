@@ -16,13 +16,27 @@ for (const name of names) {
   if (!(await stat(`${runtime}/package/bin/bun`).catch(() => undefined))) {
     process.stdout.write(`${name}: fetching the runtime\n`);
     await mkdir(runtime, { recursive: true });
-    const packed = await execa("npm", ["pack", "--silent", `@oven/bun-${name}@${Bun.version}`, "--pack-destination", runtime]);
+    const packed = await execa("npm", [
+      "pack",
+      "--silent",
+      `@oven/bun-${name}@${Bun.version}`,
+      "--pack-destination",
+      runtime,
+    ]);
     await execa("tar", ["-xzf", `${runtime}/${packed.stdout.trim().split("\n").at(-1)}`, "-C", runtime]);
   }
   process.stdout.write(`${name}: building\n`);
   await execa(
     process.execPath,
-    ["scripts/build.ts", "--out", `build/cross/${name}`, "--runtime", `${runtime}/package/bin/bun`],
+    [
+      "scripts/build.ts",
+      "--out",
+      `build/cross/${name}`,
+      "--runtime",
+      `${runtime}/package/bin/bun`,
+      "--target",
+      `bun-${name.replace("aarch64", "arm64")}`,
+    ],
     { stdout: "inherit", stderr: "inherit" },
   );
 }

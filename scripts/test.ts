@@ -1,7 +1,8 @@
 // Runs the tests: bun scripts/test.ts [part of a path ...]
 // Each file in a process of its own, so that no test meets another's open sockets; ends with "N passed, N failed".
-import { execa } from "execa";
+
 import { Glob } from "bun";
+import { execa } from "execa";
 
 const parts = process.argv.slice(2);
 const files = [...new Glob("test/**/*.test.ts").scanSync(".")].sort();
@@ -34,7 +35,9 @@ for (const [at, file] of chosen.entries()) {
     process.stdout.write(`${all}\n`);
   }
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
-  process.stdout.write(`${bad ? "FAIL" : "ok  "} [${at + 1}/${chosen.length}] ${file}: ${count("pass")} tests, ${seconds} s\n`);
+  process.stdout.write(
+    `${bad ? "FAIL" : "ok  "} [${at + 1}/${chosen.length}] ${file}: ${count("pass")} tests, ${seconds} s\n`,
+  );
 }
 process.stdout.write(`\n${((Date.now() - began) / 1000).toFixed(0)} s\n`);
 for (const file of broken) process.stdout.write(`failed: ${file}\n`);

@@ -1,6 +1,6 @@
 // What is built and installed: by the Makefile's own targets.
 import { expect, test } from "bun:test";
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { execa } from "execa";
@@ -58,7 +58,12 @@ test("make standalone: a plugin alone, which executes its IPAM plugin", async ()
   await make("standalone", "PLUGIN=host-local");
   await using node = await makeNode("alone");
   const pod = await node.netns("pod");
-  const conf = { cniVersion: "1.1.0", name: "alone", type: "bridge", ipam: { type: "host-local", subnet: "10.1.0.0/16" } };
+  const conf = {
+    cniVersion: "1.1.0",
+    name: "alone",
+    type: "bridge",
+    ipam: { type: "host-local", subnet: "10.1.0.0/16" },
+  };
   const at = { netns: pod.path, bin: resolve("build/standalone") };
   const result = await must(node, "ADD", conf, at);
   expect(result.ips[0].address).toBe("10.1.0.2/16");
@@ -72,10 +77,11 @@ for (const runtime of ["bun", "deno"]) {
     const pod = await node.netns("pod");
     const bin = `${node.dir}/bin`;
     const run = runtime === "deno" ? "deno run -A" : "bun";
+    await mkdir(bin);
     // What a plugin executable is to a runtime: a file on CNI_PATH.
     for (const name of await readdir("plugins")) {
       const script = `#!/bin/sh\nexec ${resolve("node_modules/.bin")}/${run} ${resolve("plugins", name)}\n`;
-      await Bun.write(`${bin}/${name.replace(".ts", "")}`, script, { mode: 0o755 });
+      await writeFile(`${bin}/${name.replace(".ts", "")}`, script, { mode: 0o755 });
     }
     const conf = {
       cniVersion: "1.1.0",

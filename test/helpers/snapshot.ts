@@ -58,7 +58,7 @@ export function leftOver(before: string[], after: string[], allowed: RegExp[] = 
 
 /** What may stay after the last pod: things of the node or of a network, never of a pod. */
 export const settled = [
-  /^\+ file \/run\/tenon\/(\w+\/)?(helper|[0-9a-f]+-[0-9a-f]+)?$/, // the index of a network's addresses, rebuilt at will
+  /^\+ file \/run\/tenon\/([\w-]+\/)?(helper|[0-9a-f]+-[0-9a-f]+)?$/, // the index of a network's addresses, rebuilt at will
   /^\+ file \/var\/lib\/cni\/networks\/([^/]+\/(last_reserved_ip\.\d+|lock)?)?$/,
   /^\+ nft \{"(table|chain)"/,
   /^\+ nft \{"rule":.*"table":"tenon"/,

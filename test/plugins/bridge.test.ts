@@ -235,7 +235,7 @@ test("bridge CHECK finds what was taken away", async () => {
     ["node", "ip link set cni0 promisc off", "promiscuous"],
     ["node", "nft delete table inet tenon", "asquerade"],
     ["node", "nft delete table bridge tenon", "guarded port"],
-    ["node", "rm /var/lib/cni/networks/check/10.1.0.*", "10.1.0."],
+    ["node", "rm /var/lib/cni/networks/check/10.1.0.*", "reservation"],
   ];
   for (const [where, command, names] of breaks) {
     const result = await must(node, "ADD", conf, at);
