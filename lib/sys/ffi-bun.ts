@@ -6,7 +6,15 @@ export type Signature = readonly [args: readonly Kind[], returns: Kind | "void"]
 export type Kind = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
 export type Call = (...args: any[]) => any;
 
-const kinds = { i32: "i32", u32: "u32", i64: "i64_fast", usize: "usize", buffer: "ptr", pointer: "ptr", void: "void" };
+const kinds = {
+  i32: "i32",
+  u32: "u32",
+  i64: "i64_fast",
+  usize: "u64_fast",
+  buffer: "ptr",
+  pointer: "ptr",
+  void: "void",
+};
 
 /** Binds the C functions of `table` in the first of `libraries` that loads. */
 export function link(libraries: string[], table: Record<string, Signature>): Record<string, Call> {
@@ -33,7 +41,7 @@ export function readI32(pointer: number): number {
 
 /** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */
 export function addressOf(buffer: Uint8Array): number {
-  return ptr(buffer);
+  return buffer.length > 0 ? ptr(buffer) : 0;
 }
 
 /** The NUL-terminated text that `pointer` points at. */

@@ -1,6 +1,5 @@
 // The foreign-function face under Deno: twin of ffi-bun.ts, same exports.
 
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import process from "node:process";
 
@@ -69,10 +68,36 @@ export function runProgram(
   env: Record<string, string>,
   input: Uint8Array,
 ): { status: number; output: string } {
-  const child = spawnSync(path, [], { env, input, stdio: ["pipe", "pipe", "inherit"], maxBuffer: 64 << 20 });
-  if (child.error && child.status === null) throw child.error;
-  return { status: child.status ?? -1, output: child.stdout?.toString() ?? "" };
+  // Deno offers no input to a program that it waits for (its node:child_process does, but hangs when much is written
+  // back, and leaves the environment as it is). So the input is a file in memory, inherited in the place of our stdin.
+  const { memfd_create, write, lseek, fcntl, dup2, close } = link(["libc.so.6"], fileCalls) as Record<string, Call>;
+  const file = memfd_create!(new Uint8Array(1), MFD_CLOEXEC);
+  for (let done = 0; done < input.length; ) done += write!(file, input.subarray(done), input.length - done);
+  lseek!(file, 0, 0);
+  const own = fcntl!(0, F_DUPFD_CLOEXEC, 3);
+  dup2!(file, 0);
+  try {
+    const options = { env, clearEnv: true, stdin: "inherit", stderr: "inherit" } as const;
+    const { code, signal, stdout } = new Deno.Command(path, options).outputSync();
+    return { status: signal ? -1 : code, output: new TextDecoder().decode(stdout) };
+  } finally {
+    if (own < 0) close!(0);
+    else dup2!(own, 0);
+    close!(own);
+    close!(file);
+  }
 }
+
+const MFD_CLOEXEC = 1;
+const F_DUPFD_CLOEXEC = 1030;
+const fileCalls: Record<string, Signature> = {
+  memfd_create: [["buffer", "u32"], "i32"],
+  write: [["i32", "buffer", "usize"], "i32"],
+  lseek: [["i32", "i64", "i32"], "i64"],
+  fcntl: [["i32", "i32", "i32"], "i32"],
+  dup2: [["i32", "i32"], "i32"],
+  close: [["i32"], "i32"],
+};
 
 /** The name that the program was called by. */
 export const programName: string = process.argv0;
