@@ -1,6 +1,8 @@
 // Errors at the boundary, as the specification's section "Error" wants them printed.
 // https://www.cni.dev/docs/spec/#error
 
+import { NamespaceError } from "../netns/netns.ts";
+
 export { isErrno } from "../sys/libc.ts";
 
 /** Codes of the specification, the Go library's (8, 999), and our own from 100. */
@@ -55,8 +57,9 @@ export function toCniError(error: unknown): CniError {
   if (error instanceof Error && "errno" in error && "operation" in error) {
     return new CniError(codes.systemFailure, error.message, { cause: error });
   }
-  if (error instanceof Error && "missing" in error && "path" in error) {
-    return new CniError(codes.badEnvironment, error.message, { cause: error });
+  if (error instanceof NamespaceError) {
+    const reason = error.missing ? "there is no such file" : "it is no network namespace";
+    return new CniError(codes.badEnvironment, `Cannot use CNI_NETNS ${quote(error.path)}: ${reason}`, { cause: error });
   }
   if (error instanceof Error) return new CniError(codes.internal, error.message, { cause: error });
   return new CniError(codes.internal, String(error));

@@ -89,7 +89,7 @@ function awaitEnd(socket: { receive(wait: boolean): Uint8Array }, index: number)
  * never reaped. A PID 1 that does not reap would pile them up, so that ends their use.
  */
 function earlierHelper(): "gone" | "young" | undefined {
-  const text = readTextIfAny(record);
+  const text = readRecord();
   if (!text) return "gone";
   const [pid, started] = text.split(" ").map(Number) as [number, number];
   const age = clock(7) - started;
@@ -101,6 +101,16 @@ function earlierHelper(): "gone" | "young" | undefined {
   if (fields?.[0] !== "Z" || !bornBefore) return "gone";
   writeRecord(plainDeleteMark, `helper ${pid} was not reaped\n`);
   return undefined;
+}
+
+function readRecord(): string | undefined {
+  try {
+    return readTextIfAny(record);
+  } catch (error) {
+    // Something else in its place is no reason to refuse a DEL either.
+    if (!(error instanceof SystemError)) throw error;
+    return undefined;
+  }
 }
 
 function writeRecord(path: string, text: string): void {
