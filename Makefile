@@ -6,7 +6,7 @@ DESTDIR ?=
 PLUGINS := $(basename $(notdir $(wildcard plugins/*.ts)))
 SOURCES := $(shell find plugins lib wasm scripts -name '*.ts' 2>/dev/null) package.json
 
-.PHONY: help demo test soak check bench wasm build standalone cross fmt install uninstall clean packages
+.PHONY: help demo test soak check bench wasm build standalone cross docs fmt install uninstall clean packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,7 @@ check: node_modules wasm ## types, lint, import rules, a test file for each sour
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome check --error-on-warnings --log-level=warn .
 	@$(BUN) scripts/check.ts
+	@$(BUN) scripts/docs.ts --check
 
 test-%: packages build ## the tests whose path holds NAME: make test-bridge
 	@$(BUN) scripts/test.ts $*
@@ -47,6 +48,9 @@ standalone: wasm ## one plugin alone: make standalone PLUGIN=bridge
 
 cross: wasm ## build/cross: the image for arm64, musl and older x86-64 machines
 	@$(BUN) scripts/cross.ts
+
+docs: node_modules wasm ## docs/plugins.md, from the plugins' tables
+	@$(BUN) scripts/docs.ts
 
 fmt: node_modules ## format the sources
 	@node_modules/.bin/biome check --write .
