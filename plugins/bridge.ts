@@ -51,7 +51,7 @@ const conf = config({
   ipMasq: [bool, { default: false }, "hide pods behind the host's address when they talk to the outside"],
   ipMasqBackend: [oneOf("nftables", "iptables", ""), "accepted for compatibility: always nftables, through the kernel"],
   masqExempt: [list(cidrText), { default: [] }, "networks that see pods' own addresses: the cluster's pods and nodes"],
-  mtu: [int, { min: 68, max: 65535 }, "of the bridge when it is made, and of the pair; default: the kernel's"],
+  mtu: [int, { min: 0, max: 65535 }, "of the bridge when it is made, and of the pair; 0: the kernel's choice"],
   hairpinMode: [bool, { default: false }, "let a pod reach itself through the bridge"],
   promiscMode: [bool, { default: false }, "set the bridge promiscuous, which also lets a pod reach itself"],
   vlan: [int, { min: 0, max: 4094 }, "VLAN of the pod's untagged frames; the bridge is then made with VLAN filtering"],
@@ -97,7 +97,7 @@ function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
   return {
     bridge: {
       name: conf.bridge,
-      mtu: conf.mtu,
+      mtu: conf.mtu || undefined,
       promiscuous: conf.promiscMode,
       settings: conf.vlan || conf.vlanTrunk ? { vlanFiltering: true } : undefined,
     },
@@ -206,7 +206,7 @@ function add(request: BridgeRequest): Result {
       if (ips.length > 0) {
         configureInterface(pod, { ifname, index: pair.pod.index, ips, routes, duplicateDetection: conf.enabledad });
         if (want.isGateway) {
-          const gateway = gatewayLink(bridge, conf.vlan, conf.mtu);
+          const gateway = gatewayLink(bridge, conf.vlan, conf.mtu || undefined);
           if (gateway !== bridge) interfaces.push({ name: gateway.name!, mac: gateway.mac, mtu: gateway.mtu });
           openGateway(gateway, ips, conf.forceAddress);
         }
@@ -231,7 +231,7 @@ function plug(pod: Namespace, request: BridgeRequest, bridge: Link, want: Return
     podName: request.ifname,
     hostMac: hashedMac(`${label} host`),
     podMac: want.mac ?? macOf(ips[0]?.address, label),
-    mtu: request.conf.mtu,
+    mtu: request.conf.mtu || undefined,
     master: bridge.index,
     port,
     alias: label,

@@ -46,7 +46,7 @@ export async function page(): Promise<string> {
   ];
   for (const file of (await readdir("plugins")).sort()) {
     const source = await readFile(`plugins/${file}`, "utf8");
-    const [, title, link] = /^\/\/ (\S+: .*)\n\/\/ (https:\S+)/m.exec(source) ?? [];
+    const [, title, link] = /^\/\/ (\S+: .*?)\.?\n\/\/ (https:\S+)/m.exec(source) ?? [];
     const { plugin } = (await import(`../plugins/${file}`)) as { plugin: Plugin };
     const table = below(schemaOf(plugin.conf) as Schema, "");
     parts.push("", `## ${file.replace(".ts", "")}`, "", `${title}. The reference's page: <${link}>`, "");
