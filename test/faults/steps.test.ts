@@ -11,21 +11,42 @@ const conf = {
   isGateway: true,
   ipMasq: true,
   macspoofchk: true,
-  ipam: { type: "host-local", ranges: [[{ subnet: "10.1.0.0/16" }], [{ subnet: "fd00:1::/64" }]], routes: [{ dst: "0.0.0.0/0" }] },
+  ipam: {
+    type: "host-local",
+    ranges: [[{ subnet: "10.1.0.0/16" }], [{ subnet: "fd00:1::/64" }]],
+    routes: [{ dst: "0.0.0.0/0" }],
+  },
 };
 
 /** What the first pod of a node leaves for the next: made once before anything is compared. */
 const allowed = [/\/run\/tenon/, /last_reserved_ip/];
 
 /** The calls that change something, or that what follows depends on. */
-const calls = ["sendto", "setns", "linkat", "unlinkat", "pwrite64", "ftruncate", "write", "socket", "openat", "recvfrom", "clone", "mkdirat"];
+const calls = [
+  "sendto",
+  "setns",
+  "linkat",
+  "unlinkat",
+  "pwrite64",
+  "ftruncate",
+  "write",
+  "socket",
+  "openat",
+  "recvfrom",
+  "clone",
+  "mkdirat",
+];
 
 async function traced(node: Node, verb: string, more: object, netns: string, inject: string[]) {
-  return await node.exec("strace", ["-f", "-qq", "-o", "/dev/null", ...inject.flatMap((one) => ["-e", one]), `${ours}/bridge`], {
-    input: JSON.stringify({ ...conf, ...more }),
-    env: { CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: netns, CNI_IFNAME: "eth0", CNI_PATH: ours },
-    reject: false,
-  });
+  return await node.exec(
+    "strace",
+    ["-f", "-qq", "-o", "/dev/null", ...inject.flatMap((one) => ["-e", one]), `${ours}/bridge`],
+    {
+      input: JSON.stringify({ ...conf, ...more }),
+      env: { CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: netns, CNI_IFNAME: "eth0", CNI_PATH: ours },
+      reject: false,
+    },
+  );
 }
 
 /** How often a call is made in one run of `verb`, after the runtime's own start. */
@@ -58,7 +79,9 @@ async function prepared() {
 
 /** All steps in a soak, some thirty of them otherwise, spread over the whole run. */
 function chosen(counts: Map<string, number>): [string, number][] {
-  const steps = [...counts].flatMap(([name, times]) => Array.from({ length: times }, (_, at): [string, number] => [name, at + 1]));
+  const steps = [...counts].flatMap(([name, times]) =>
+    Array.from({ length: times }, (_, at): [string, number] => [name, at + 1]),
+  );
   const stride = soak ? 1 : Math.max(1, Math.floor(steps.length / 30));
   return steps.filter((_, at) => at % stride === 0);
 }
@@ -106,7 +129,9 @@ test("ADD refused by the kernel at any step undoes itself and says what was refu
     for (const name of ["openat", "clone", "recvfrom", "write"]) counts.delete(name); // the runtime's own, or the answer itself
     for (const [name, times] of chosen(counts)) {
       const error = name === "sendto" ? "ENOBUFS" : "ENOSPC";
-      const { stdout, exitCode } = await traced(node, "ADD", {}, pod.path, [`inject=${name}:error=${error}:when=${times}`]);
+      const { stdout, exitCode } = await traced(node, "ADD", {}, pod.path, [
+        `inject=${name}:error=${error}:when=${times}`,
+      ]);
       if (exitCode === 0) {
         // Not every call must succeed: the pointer and the cache are hints.
         await must(node, "DEL", conf, at);
@@ -144,7 +169,10 @@ test("a disk without room: ADD fails cleanly, DEL works, and what was there is a
   await node.exec("mount", ["-t", "tmpfs", "-o", "size=16k,nr_inodes=6", "tmpfs", "/var/lib/cni"]);
   const small = { ...conf, ipam: { ...conf.ipam, ranges: [[{ subnet: "10.1.0.0/16" }]] } };
   await must(node, "ADD", small, { netns: first.path, containerId: "a" });
-  await node.exec("sh", ["-c", "i=0; while touch /var/lib/cni/fill$i 2>/dev/null; do i=$((i+1)); done; dd if=/dev/zero of=/var/lib/cni/fill0 bs=1k count=64 2>/dev/null || true"]);
+  await node.exec("sh", [
+    "-c",
+    "i=0; while touch /var/lib/cni/fill$i 2>/dev/null; do i=$((i+1)); done; dd if=/dev/zero of=/var/lib/cni/fill0 bs=1k count=64 2>/dev/null || true",
+  ]);
   const before = await snapshot(node);
   const { msg } = errorOf(await call(node, "ADD", small, { netns: second.path, containerId: "b" }));
   expect(msg).toMatch(/no space left on device/);

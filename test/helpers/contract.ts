@@ -31,7 +31,8 @@ export function contract(type: string, options: Contract): void {
     await prepare?.(node);
     return node;
   };
-  const left = (before: string[], after: string[]) => leftOver(before, after, [stays, /^. file \/run\/(netns|tenon)\b/]);
+  const left = (before: string[], after: string[]) =>
+    leftOver(before, after, [stays, /^. file \/run\/(netns|tenon)\b/]);
 
   test(`${type} VERSION lists the versions without reading stdin`, async () => {
     await using node = await started();
@@ -64,7 +65,15 @@ export function contract(type: string, options: Contract): void {
     const pod = await node.netns("pod");
     const at = { netns: pod.path, ifname };
     await must(node, "DEL", conf, at);
-    const odd: any[] = [undefined, null, {}, { cniVersion: "9.9.9" }, { ips: "none" }, { cniVersion: "0.2.0", ip4: {} }, []];
+    const odd: any[] = [
+      undefined,
+      null,
+      {},
+      { cniVersion: "9.9.9" },
+      { ips: "none" },
+      { cniVersion: "0.2.0", ip4: {} },
+      [],
+    ];
     for (const netns of [pod.path, "", "/run/netns/none", "/etc/hostname", "/run", "/dev/null"]) {
       for (const prevResult of netns === pod.path ? odd : [undefined]) {
         await must(node, "ADD", conf, at);
@@ -118,7 +127,9 @@ export function contract(type: string, options: Contract): void {
     expect(errorOf(await call(node, "ADD", { ...conf, name: "" }, at)).code).toBe(7);
     expect(errorOf(await call(node, "ADD", { ...conf, cniVersion: "0.9.9" }, at)).code).toBe(1);
     expect(errorOf(await call(node, "ADD", conf, { ...at, netns: "" })).msg).toContain("CNI_NETNS");
-    expect(errorOf(await call(node, "ADD", conf, { ...at, netns: "/run/netns/none" })).msg).toContain("/run/netns/none");
+    expect(errorOf(await call(node, "ADD", conf, { ...at, netns: "/run/netns/none" })).msg).toContain(
+      "/run/netns/none",
+    );
     expect(errorOf(await call(node, "ADD", conf, { ...at, netns: "/etc/hostname" })).msg).toContain("/etc/hostname");
     expect(errorOf(await call(node, "ADD", conf, { ...at, ifname: "way-too-long-a-name" })).code).toBe(4);
     expect(errorOf(await call(node, "ADD", conf, { ...at, containerId: "a b" })).code).toBe(4);

@@ -29,8 +29,22 @@ export interface Outcome {
 }
 
 /** Runs `verb` of the plugin `conf.type`. `conf` may also be the text of stdin, for `type`. */
-export async function call(node: Node, verb: string, conf: object | string, options: Call & { type?: string } = {}): Promise<Outcome> {
-  const { containerId = "c1", netns = "", ifname = "eth0", args = "", bin = ours, path = bin, env = {}, timeout } = options;
+export async function call(
+  node: Node,
+  verb: string,
+  conf: object | string,
+  options: Call & { type?: string } = {},
+): Promise<Outcome> {
+  const {
+    containerId = "c1",
+    netns = "",
+    ifname = "eth0",
+    args = "",
+    bin = ours,
+    path = bin,
+    env = {},
+    timeout,
+  } = options;
   const type = options.type ?? (conf as any).type;
   const { stdout, stderr, exitCode } = await node.exec(`${bin}/${type}`, [], {
     input: typeof conf === "string" ? conf : JSON.stringify(conf),

@@ -44,7 +44,8 @@ contract("bridge", {
 
 /** The kernel's state as two suites must agree on it: what no name or counter of theirs is in. */
 async function state(node: Node, pod: { exec: Node["exec"] }) {
-  const json = async (exec: Node["exec"], ...args: string[]) => JSON.parse((await exec("ip", ["-j", "-d", ...args])).stdout || "[]");
+  const json = async (exec: Node["exec"], ...args: string[]) =>
+    JSON.parse((await exec("ip", ["-j", "-d", ...args])).stdout || "[]");
   const addresses = async (exec: Node["exec"], link: string) =>
     (await json(exec, "addr", "show", "dev", link)).flatMap(({ addr_info }: any) =>
       addr_info
@@ -64,9 +65,15 @@ async function state(node: Node, pod: { exec: Node["exec"] }) {
     state: port.linkinfo.info_slave_data.state,
   }));
   const [bridge] = await json(node.exec, "link", "show", "cni0");
-  const sysctls = async (exec: Node["exec"], ...names: string[]) => (await exec("sysctl", ["-n", ...names])).stdout.split("\n");
+  const sysctls = async (exec: Node["exec"], ...names: string[]) =>
+    (await exec("sysctl", ["-n", ...names])).stdout.split("\n");
   return {
-    inner: { mtu: inner.mtu, up: inner.operstate, addresses: await addresses(pod.exec, "eth0"), routes: await routes(pod.exec) },
+    inner: {
+      mtu: inner.mtu,
+      up: inner.operstate,
+      addresses: await addresses(pod.exec, "eth0"),
+      routes: await routes(pod.exec),
+    },
     bridge: {
       mtu: bridge.mtu,
       up: bridge.operstate,
@@ -98,12 +105,22 @@ const configurations: [string, Record<string, unknown>][] = [
   ["IPv6", { isGateway: true, ipam: ipam("fd00:1::/64") }],
   ["both families", { ipam: dual }],
   ["both families by default gateways", { isDefaultGateway: true, ipam: { ...dual, routes: [] } }],
-  ["three subnets", { isDefaultGateway: true, forceAddress: true, ipam: { ...ipam("10.1.0.0/16", "fd00:1::/64", "fd00:2::/64"), routes: [] } }],
+  [
+    "three subnets",
+    {
+      isDefaultGateway: true,
+      forceAddress: true,
+      ipam: { ...ipam("10.1.0.0/16", "fd00:1::/64", "fd00:2::/64"), routes: [] },
+    },
+  ],
   ["hairpin", { hairpinMode: true }],
   ["a promiscuous bridge", { promiscMode: true }],
   ["an MTU", { mtu: 1400 }],
   ["its own name servers", { dns: { nameservers: ["10.9.9.9"], search: ["a.b"] } }],
-  ["a route to elsewhere", { ipam: { ...ipam("10.1.0.0/16"), routes: [{ dst: "192.168.0.0/16", gw: "10.1.0.7" }, { dst: "0.0.0.0/0" }] } }],
+  [
+    "a route to elsewhere",
+    { ipam: { ...ipam("10.1.0.0/16"), routes: [{ dst: "192.168.0.0/16", gw: "10.1.0.7" }, { dst: "0.0.0.0/0" }] } },
+  ],
   ["layer 2 alone", { isGateway: false, ipam: {} }],
   ["a /30", { ipam: ipam("10.1.0.0/30") }],
 ];
@@ -131,7 +148,9 @@ for (const [what, change] of configurations) {
       expect(JSON.parse(stdout).map(({ ifname }: any) => ifname)).toEqual(["lo"]);
       await pod.close();
       expect(leftOver(before, await snapshot(node), [stays, /file \/run\/(netns|tenon)/, /var\/lib\/cni/])).toEqual([]);
-      const files = (await node.exec("sh", ["-c", "ls /var/lib/cni/networks/net 2>/dev/null || true"])).stdout.split("\n");
+      const files = (await node.exec("sh", ["-c", "ls /var/lib/cni/networks/net 2>/dev/null || true"])).stdout.split(
+        "\n",
+      );
       expect(files.filter((file) => !/^(lock|last_reserved_ip\.\d+|)$/.test(file))).toEqual([]);
     }
     expect(seen[1]!.result).toEqual(seen[0]!.result);
@@ -181,7 +200,12 @@ test("bridge: a second network's MAC addresses, from each of three channels, and
   for (const [at, more] of sources.entries()) {
     const pod = await node.netns(`p${at}`);
     const args = at === 3 ? "" : "IgnoreUnknown=1;K8S_POD_NAME=a;MAC=02:11:22:33:44:03";
-    const { interfaces } = await must(node, "ADD", { ...base, ...more }, { netns: pod.path, containerId: `c${at}`, args });
+    const { interfaces } = await must(
+      node,
+      "ADD",
+      { ...base, ...more },
+      { netns: pod.path, containerId: `c${at}`, args },
+    );
     const [{ address }] = JSON.parse((await pod.exec("ip", ["-j", "link", "show", "eth0"])).stdout);
     expect(address).toBe(interfaces[2].mac);
     macs.push(address);
@@ -201,7 +225,9 @@ test("bridge: every route field of 1.1.0 reaches the kernel, and the result name
   const result = await must(node, "ADD", conf, { netns: pod.path });
   expect(result.interfaces.map(({ mtu }: any) => mtu)).toEqual([1400, 1400, 1400]);
   const show = async (...args: string[]) => JSON.parse((await pod.exec("ip", ["-j", "route", "show", ...args])).stdout);
-  expect(await show("default")).toMatchObject([{ gateway: "10.1.0.1", metric: 50, metrics: [{ mtu: 1300, advmss: 1200 }] }]);
+  expect(await show("default")).toMatchObject([
+    { gateway: "10.1.0.1", metric: 50, metrics: [{ mtu: 1300, advmss: 1200 }] },
+  ]);
   expect(await show("table", "100")).toMatchObject([{ dst: "172.16.0.0/12", gateway: "10.1.0.9" }]);
   expect(await show("192.168.0.0/16")).toMatchObject([{ dst: "192.168.0.0/16", scope: "link" }]);
   await must(node, "CHECK", { ...conf, prevResult: result }, { netns: pod.path });
@@ -217,7 +243,9 @@ test("bridge: a clash of gateway addresses is an error that names both, unless f
   expect(error.msg).toContain("10.1.0.1/16");
   expect(error.msg).toContain("10.2.0.1/16");
   // host-local's folder of the other network stays, with its pointer and lock; the address does not.
-  expect(leftOver(before, await snapshot(node), [/networks\/other\/(lock|last_reserved_ip\.0)?$/, /run\/tenon/])).toEqual([]);
+  expect(
+    leftOver(before, await snapshot(node), [/networks\/other\/(lock|last_reserved_ip\.0)?$/, /run\/tenon/]),
+  ).toEqual([]);
   await must(node, "ADD", { ...other, forceAddress: true }, { netns: pods[1]!.path, containerId: "b" });
 });
 
@@ -264,7 +292,13 @@ test("bridge runs no program", async () => {
   await using node = await makeNode("trace");
   const pod = await node.netns("pod");
   const conf = { ...base, cniVersion: "1.1.0", name: "trace", ipMasq: true, macspoofchk: true, ipam: dual };
-  const env = (verb: string) => ({ CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: pod.path, CNI_IFNAME: "eth0", CNI_PATH: ours });
+  const env = (verb: string) => ({
+    CNI_COMMAND: verb,
+    CNI_CONTAINERID: "c1",
+    CNI_NETNS: pod.path,
+    CNI_IFNAME: "eth0",
+    CNI_PATH: ours,
+  });
   let prevResult: unknown;
   for (const verb of ["ADD", "CHECK", "STATUS", "DEL", "GC", "VERSION"]) {
     const input = JSON.stringify({ ...conf, prevResult, "cni.dev/valid-attachments": [] });
@@ -288,5 +322,10 @@ test("bridge: fifty pods at once get fifty addresses, and leave nothing", async 
   await pods[0]!.exec("ping", ["-c1", "-W2", results[49].ips[0].address.split("/")[0]]);
   await Promise.all(pods.map((pod, i) => must(node, "DEL", { ...conf, prevResult: results[i] }, at(pod))));
   for (const pod of pods) await pod.close();
-  expect(leftOver(before, await snapshot(node), [/cni0|tenon/, /var\/lib\/cni\/networks(\/many(\/(lock|last_reserved_ip\.0)?)?)?\/?$/])).toEqual([]);
+  expect(
+    leftOver(before, await snapshot(node), [
+      /cni0|tenon/,
+      /var\/lib\/cni\/networks(\/many(\/(lock|last_reserved_ip\.0)?)?)?\/?$/,
+    ]),
+  ).toEqual([]);
 });

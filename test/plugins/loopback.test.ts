@@ -27,7 +27,12 @@ test("loopback hands on what the plugins before it made", async () => {
   await using node = await makeNode("lo");
   const pod = await node.netns("pod");
   const prevResult = { cniVersion: "1.0.0", ips: [{ address: "10.0.0.2/24" }] };
-  const result = await must(node, "ADD", { ...conf, cniVersion: "1.0.0", prevResult }, { netns: pod.path, ifname: "lo" });
+  const result = await must(
+    node,
+    "ADD",
+    { ...conf, cniVersion: "1.0.0", prevResult },
+    { netns: pod.path, ifname: "lo" },
+  );
   expect(result).toEqual(prevResult);
 });
 
