@@ -66,8 +66,9 @@ function reclaim(store: Store, isInPool: (address: bigint) => boolean): void {
     if (dead) reclaimed.push(entry.address);
     return dead;
   });
-  if (reclaimed.length > 0)
-    say(`Reclaimed ${reclaimed.map(toText).join(", ")}: no owner, or none since this node was started`);
+  if (reclaimed.length === 0) return;
+  reclaimed.sort((a, b) => (a < b ? -1 : 1));
+  say(`Reclaimed ${reclaimed.map(toText).join(", ")}: no owner, or none since this node was started`);
 }
 
 /**
@@ -78,13 +79,20 @@ function reclaim(store: Store, isInPool: (address: bigint) => boolean): void {
  */
 function deadIn(store: Store, isInPool: (address: bigint) => boolean): (entry: Entry) => boolean {
   const started = BigInt(clock(0)) - BigInt(clock(7));
-  let living: Set<bigint> | undefined;
+  let living: Set<bigint> | "unknown" | undefined;
+  const isLiving = (address: bigint) => {
+    try {
+      living ??= livingAddresses();
+    } catch (error) {
+      living = "unknown";
+      say(`Cannot tell which addresses are in use, so none is taken back: ${(error as Error).message}`);
+    }
+    return living === "unknown" || living.has(address);
+  };
   return (entry) => {
     if (entry.content === undefined || !isInPool(entry.address)) return false;
     if (!readOwner(entry.content)) return true;
-    if (store.madeAt(entry) >= started) return false;
-    living ??= livingAddresses();
-    return !living.has(entry.address);
+    return store.madeAt(entry) < started && !isLiving(entry.address);
   };
 }
 

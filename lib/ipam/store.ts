@@ -163,7 +163,7 @@ export class Store {
     this.#draft?.file.discard();
     this.#draft = undefined;
     const errors: unknown[] = [];
-    const names = list(this.#directory);
+    const names = this.#names();
     const index = Index.empty(names.length);
     for (const name of names) {
       if (name === DRAFT) remove(name, this.#directory); // left by a crash: we hold the lock
@@ -223,6 +223,15 @@ export class Store {
       if (!(error instanceof SystemError)) throw error;
     } finally {
       if (this.#cache >= 0) close(this.#cache);
+    }
+  }
+
+  #names(): string[] {
+    const fd = open(".", O_RDONLY | O_DIRECTORY, 0, this.#directory); // listing moves the place in an open directory
+    try {
+      return list(fd);
+    } finally {
+      close(fd);
     }
   }
 
