@@ -58,8 +58,10 @@ for file in /run/state/demo/*; do echo "$file: $(tr '\r\n' '  ' <"$file")"; done
 nft list ruleset
 say "DEL both pods, one of them twice"
 run DEL pod1; run DEL pod2; run DEL pod2
+say "GC with nobody alive: the network's masquerade goes too"
+config="${config%\}}, \"cni.dev/valid-attachments\": [] }" run GC
 say "What is left: an empty bridge, and the pointers that say which address comes next"
 ip -br link show type veth | grep -v uplink || echo "no veth"
 ip -br link show type bridge
 ls /run/state/demo
-nft list ruleset
+[ -n "$(nft list ruleset)" ] && nft list ruleset || echo "no nftables table"
