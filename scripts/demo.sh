@@ -33,7 +33,7 @@ config=$(
             "routes": [ { "dst": "0.0.0.0/0" }, { "dst": "::/0" } ] } }
 JSON
 )
-run() { # run VERB POD
+run() { # run VERB POD, or - for none
 	printf '%s' "$config" | CNI_COMMAND=$1 CNI_CONTAINERID=demo-$2 CNI_NETNS=/run/netns/$2 CNI_IFNAME=eth0 CNI_PATH=$bin "$bin/bridge"
 }
 
@@ -59,7 +59,7 @@ nft list ruleset
 say "DEL both pods, one of them twice"
 run DEL pod1; run DEL pod2; run DEL pod2
 say "GC with nobody alive: the network's masquerade goes too"
-config="${config%\}}, \"cni.dev/valid-attachments\": [] }" run GC
+config="${config%\}}, \"cni.dev/valid-attachments\": [] }" run GC -
 say "What is left: an empty bridge, and the pointers that say which address comes next"
 ip -br link show type veth | grep -v uplink || echo "no veth"
 ip -br link show type bridge
