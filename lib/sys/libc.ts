@@ -63,19 +63,31 @@ export function numberOf(name: SystemCall): number {
   return numbers[name][machine];
 }
 
+type Argument = number | Uint8Array;
+
 /** The buffers of the call under way: their addresses alone would not keep them from the garbage collector. */
-const held: unknown[] = [];
+const held: Argument[] = [0, 0, 0, 0, 0, 0];
 
 /**
  * Makes a system call: numbers as they are, buffers by their address. The result is -1 where it failed, and errno()
  * says why, if asked at once.
  */
-export function system(name: SystemCall, ...args: (number | Uint8Array)[]): number {
-  held[0] = args;
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args.map((arg) =>
-    typeof arg === "number" ? arg : addressOf(arg),
+export function system(name: SystemCall, a: Argument = 0, b: Argument = 0, c: Argument = 0, d: Argument = 0, e: Argument = 0): number {
+  // Written out: lists and closures here, called a hundred times, would have the runtime start its compiler threads.
+  held[0] = a;
+  held[1] = b;
+  held[2] = c;
+  held[3] = d;
+  held[4] = e;
+  return base().syscall(
+    numbers[name][machine],
+    typeof a === "number" ? a : addressOf(a),
+    typeof b === "number" ? b : addressOf(b),
+    typeof c === "number" ? c : addressOf(c),
+    typeof d === "number" ? d : addressOf(d),
+    typeof e === "number" ? e : addressOf(e),
+    0,
   );
-  return base().syscall(numbers[name][machine], a, b, c, d, e, f);
 }
 
 /** What glibc has for laying out a helper process, and where two functions that it runs are; undefined without glibc. */
