@@ -13,8 +13,8 @@ import {
   sweepMasquerade,
 } from "../../../lib/ip/masquerade.ts";
 import { type Namespace, openNamespace } from "../../../lib/netns/netns.ts";
-import type { Step } from "../../helpers/masquerade-process.ts";
 import { makeNode, type Netns, type Node, uplink } from "../../helpers/node.ts";
+import type { Step } from "../../helpers/rules-process.ts";
 
 let node: Node;
 let ns: Namespace;
@@ -293,19 +293,19 @@ describe("several processes", () => {
   /** Starts the processes, lets them go at once, and returns what they complained of. */
   async function race(plans: Step[][]): Promise<string[]> {
     const go = join(node.dir, "go");
-    const script = join(import.meta.dir, "../../helpers/masquerade-process.ts");
+    const script = join(import.meta.dir, "../../helpers/rules-process.ts");
     const running = plans.map((steps) =>
-      node.exec(process.execPath, [script, go, JSON.stringify(steps)], { timeout: 60_000, reject: false }),
+      node.exec(process.execPath, [script, JSON.stringify(steps), go], { timeout: 60_000, reject: false }),
     );
     await Bun.sleep(1000);
     writeFileSync(go, "");
     const ended = await Promise.all(running);
-    return ended.filter(({ exitCode }) => exitCode !== 0).map(({ stderr }) => stderr);
+    return ended.filter(({ exitCode }) => exitCode !== 0).map(({ stdout, stderr }) => stdout + stderr);
   }
 
   test("50 that begin from nothing make one rule for each subnet, and every element", async () => {
     const pods = Array.from({ length: 50 }, (_, at) => pod(at + 2));
-    expect(await race(pods.map((one): Step[] => [{ do: "ensure", ...one }]))).toEqual([]);
+    expect(await race(pods.map((one): Step[] => [["ensureMasquerade", one]]))).toEqual([]);
     const all = await ruleset();
     expect(all.rules).toEqual(["podnet/10.1.0.0/16", "podnet/fd00_1__/64"]);
     expect(members(all).map(([, elements]) => elements.length)).toEqual([50, 50]);
@@ -315,17 +315,18 @@ describe("several processes", () => {
   test("pods come and go while GC takes away what is empty and another config changes the exemptions", async () => {
     const rounds = 40;
     const round = (one: Masquerade): Step[] => [
-      { do: "ensure", ...one },
-      { do: "check", ...one },
-      { do: "remove", ...one },
+      ["ensureMasquerade", one],
+      ["checkMasquerade", one],
+      ["removeMasquerade", one],
     ];
     const repeated = (steps: Step[]) => new Array<Step[]>(rounds).fill(steps).flat();
     const pods = [2, 3, 4].map((last) => pod(last));
-    const changing: Step[] = [
-      { do: "ensure", ...pod(9), exempt: ["10.0.0.0/8"], addresses: ["10.1.0.9/16"], network: "moving" },
-      { do: "ensure", ...pod(9), exempt: ["172.16.0.0/12"], addresses: ["10.1.0.9/16"], network: "moving" },
-    ];
-    const sweep: Step = { do: "sweep", network: "podnet", keep: pods.map(({ label }) => label) };
+    const other: Masquerade = { ...pod(9, "moving"), addresses: ["10.1.0.9/16"] };
+    const changing: Step[] = ["10.0.0.0/8", "172.16.0.0/12"].map((one) => [
+      "ensureMasquerade",
+      { ...other, exempt: [one] },
+    ]);
+    const sweep: Step = ["sweepMasquerade", { network: "podnet", keep: pods.map(({ label }) => label) }];
     const plans = [...pods.map((one) => repeated(round(one))), repeated([sweep]), repeated(changing)];
     expect(await race(plans)).toEqual([]);
     const { rules } = await ruleset();
