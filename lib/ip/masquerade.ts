@@ -21,6 +21,7 @@ import {
   listElements,
   listSets,
   type NamedSet,
+  placesOf,
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
@@ -154,15 +155,10 @@ export function removeMasquerade(
   { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
 ): void {
   const connection = ns.netfilter;
-  if (addresses) {
-    const places = [...new Set(addresses)]
-      .map(cidr)
-      .map((address) => ({ set: membersOf(network, address), key: address.ip }));
-    removeOwn(connection, label, places);
-  } else {
-    const read = () => listMembers(connection, network);
-    deleteWhere(connection, read, (comment) => comment === label);
-  }
+  const places = addresses
+    ? [...new Set(addresses)].map(cidr).map((address) => ({ set: membersOf(network, address), key: address.ip }))
+    : placesOf(listMembers(connection, network), label);
+  removeOwn(connection, label, places);
 }
 
 function listMembers(connection: Connection, network: string): Contents[] {

@@ -6,7 +6,7 @@
 // A port is one element in each set, found by hash whatever their number; the comment is the label of the attachment.
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
-import { equalBytes, formatMac, parseMac } from "../netlink/inet.ts";
+import { equalBytes, parseMac } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
@@ -17,17 +17,18 @@ import {
   ensureElements,
   listElements,
   listSets,
+  type Place,
+  placesOf,
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { deleteElements, getElement } from "../nftables/element.ts";
+import { getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { bridge, bridgePrerouting } from "../nftables/layout.ts";
 import { count, drop, etherSaddr, iifname, inSet, notInSet, say } from "../nftables/phrase.ts";
 import { listRules, placeRule, type Rule } from "../nftables/rule.ts";
 import { addSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
-import { change } from "../nftables/transaction.ts";
 
 /** A guarded port of a bridge and the only source address that frames may come from by it. */
 export interface SpoofCheck {
@@ -67,17 +68,22 @@ function macKey(port: string, mac: string): Uint8Array {
 
 /** Guards a port. Guarded already is fine; another address that the port had is no longer allowed. */
 export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck): void {
-  const key = portKey(port);
-  const places = [
-    { set: ports, key },
+  const required = [ports, macs];
+  ensureElements(ns.netfilter, label, placesAt(port, mac), required, () => prepare(ns.netfilter, port, mac));
+}
+
+function placesAt(port: string, mac: string): Place[] {
+  return [
+    { set: ports, key: portKey(port) },
     { set: macs, key: macKey(port, mac) },
   ];
-  ensureElements(ns.netfilter, label, places, [ports, macs], () => prepare(ns.netfilter, key, mac));
 }
 
 /** The table with everything static, and no other address for this port. */
-function prepare(connection: Connection, port: Uint8Array, mac: string): Message[] {
-  const others = ofPort(connection, port).filter(({ key }) => formatMac(key.subarray(16, 22)) !== mac.toLowerCase());
+function prepare(connection: Connection, port: string, mac: string): Message[] {
+  const others = listElements(connection, macs).filter(
+    ({ key }) => equalBytes(key.subarray(0, 16), portKey(port)) && !equalBytes(key, macKey(port, mac)),
+  );
   return [
     addTable(bridge),
     addChain(bridgePrerouting),
@@ -86,10 +92,6 @@ function prepare(connection: Connection, port: Uint8Array, mac: string): Message
     ...placeRule(wantedRule(), listRules(connection, bridgePrerouting)),
     ...deleteAll(macs, others),
   ];
-}
-
-function ofPort(connection: Connection, port: Uint8Array) {
-  return listElements(connection, macs).filter(({ key }) => equalBytes(key.subarray(0, 16), port));
 }
 
 /**
@@ -101,31 +103,10 @@ export function removeSpoofCheck(
   { label, port, mac }: Pick<SpoofCheck, "label"> & Partial<SpoofCheck>,
 ): void {
   const connection = ns.netfilter;
-  if (port === undefined) {
-    deleteWhere(
-      connection,
-      () => contents(connection),
-      (comment) => comment === label,
-    );
-  } else if (mac === undefined) removePort(connection, label, portKey(port));
-  else {
-    removeOwn(connection, label, [
-      { set: ports, key: portKey(port) },
-      { set: macs, key: macKey(port, mac) },
-    ]);
-  }
-}
-
-function removePort(connection: Connection, label: string, key: Uint8Array): void {
-  change(
-    connection,
-    ([reply]) => {
-      // Both elements come and go in one transaction: without the first there is no second.
-      if (elementOf(reply!)?.comment !== label) return [];
-      return [deleteElements(ports, [{ key }]), ...deleteAll(macs, ofPort(connection, key))];
-    },
-    [getElement(ports, key)],
-  );
+  if (port !== undefined && mac !== undefined) removeOwn(connection, label, placesAt(port, mac));
+  // Both elements come and go in one transaction: where the first is not, nothing has to be looked for.
+  else if (port === undefined || elementOf(connection.try(getElement(ports, portKey(port)))[0]!)?.comment === label)
+    removeOwn(connection, label, placesOf(contents(connection), label));
 }
 
 function contents(connection: Connection): Contents[] {

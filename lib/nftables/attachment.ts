@@ -57,6 +57,7 @@ export function ensureElements(
 
 /** Removes the elements at these places that bear the label, and no others. */
 export function removeOwn(connection: Connection, label: string, places: readonly Place[]): void {
+  if (places.length === 0) return;
   change(
     connection,
     (replies) =>
@@ -70,6 +71,13 @@ export function removeOwn(connection: Connection, label: string, places: readonl
 function isFound({ error }: Reply): boolean {
   if (error && !isErrno(error, "ENOENT")) throw error;
   return !error;
+}
+
+/** Where elements bear the label. */
+export function placesOf(contents: readonly Contents[], label: string): Place[] {
+  return contents.flatMap(({ set, elements }) =>
+    elements.flatMap(({ key, comment }) => (comment === label ? { set, key } : [])),
+  );
 }
 
 /** The element that a getElement found. */
@@ -104,7 +112,7 @@ export function deleteWhere(
   connection: Connection,
   read: () => Contents[],
   isStale: (comment: string) => boolean,
-  clear: (empty: NamedSet[]) => Message[] = () => [],
+  clear: (empty: NamedSet[]) => Message[],
 ): void {
   for (let more = true; more; ) {
     change(connection, () => {

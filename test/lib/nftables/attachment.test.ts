@@ -7,6 +7,7 @@ import {
   ensureElements,
   listElements,
   listSets,
+  placesOf,
   removeOwn,
 } from "../../../lib/nftables/attachment.ts";
 import { createElements, type Element, readElements } from "../../../lib/nftables/element.ts";
@@ -118,6 +119,23 @@ test("of several elements only those of the label are removed", () => {
   expect(readElements({ type: 0, payload: transport.sends[1]![1]!.payload })).toEqual([element(2)]);
 });
 
+test("removing at no place asks nothing", () => {
+  const transport = scripted([[]], []);
+  removeOwn(new Connection(transport), "net/a/eth0", []);
+  expect(transport.sends).toEqual([]);
+});
+
+test("places of a label are found in any set", () => {
+  const contents = [
+    { set: pods, elements: [element(2, "a"), element(3, "b"), element(4)] },
+    { set: nets, elements: [element(2, "a")] },
+  ];
+  expect(placesOf(contents, "a")).toEqual([
+    { set: pods, key: key(2) },
+    { set: nets, key: key(2) },
+  ]);
+});
+
 test("where there is nothing, removing is one request", () => {
   const transport = scripted([[ENOENT]], []);
   removeOwn(new Connection(transport), "net/a/eth0", places);
@@ -148,11 +166,12 @@ test("any number of stale elements is deleted, in transactions that fit a socket
     return [acknowledge(asked.at(-2)!)];
   });
   const read = () => [{ set: pods, elements: there }];
-  deleteWhere(new Connection(transport), read, (comment) => comment !== "kept");
+  const none = () => [];
+  deleteWhere(new Connection(transport), read, (comment) => comment !== "kept", none);
   expect(batches).toEqual([1024, 1024, 452]);
   there = Array.from({ length: 5000 }, (): Element => ({ key: key(0), comment: "net/x" }));
   batches.length = 0;
-  deleteWhere(new Connection(transport), read, (comment) => comment !== "kept");
+  deleteWhere(new Connection(transport), read, (comment) => comment !== "kept", none);
   expect(batches).toEqual([1024, 1024, 1024, 1024, 904]);
 });
 
