@@ -9,7 +9,7 @@
 //
 // Layout, little-endian:
 //   header  64 bytes             magic u64, time i64, addresses taken u32, slots u32, slots used u32, windows u32
-//   slots   24 bytes each        hash u32 (0 never used, 1 removed), window u32, address 16 bytes, big-endian
+//   slots   24 bytes each        hash u32 (0 never used, 1 removed), window u32, address u128
 //   windows 512 bytes each       bit n: address n of a block of 4096 is taken
 // Slots are a hash table with linear probing. A slot with window 0 is a reservation: hash of its owner, its address.
 // With window n it says that window n - 1 is of the block that begins with the address. Hashes may collide: whoever
@@ -105,8 +105,8 @@ export class Index {
   candidates(owner: string): bigint[] {
     const found: bigint[] = [];
     const hash = hashOf(owner);
-    this.#probe(hash, (slot) => {
-      if (slot.getUint32(0, true) === hash && slot.getUint32(4, true) === 0) found.push(addressIn(slot));
+    this.#probe(hash, hash, (slot) => {
+      if (windowIn(slot) === 0) found.push(addressIn(slot));
       return false;
     });
     return found;
@@ -122,11 +122,9 @@ export class Index {
   remove(address: bigint, owner: string): void {
     this.#mark(address, false);
     const hash = hashOf(owner);
-    this.#probe(hash, (slot, offset) => {
-      if (slot.getUint32(0, true) !== hash || slot.getUint32(4, true) !== 0 || addressIn(slot) !== address)
-        return false;
-      slot.setUint32(0, 1, true);
-      this.#bytes.write(bytesOf(slot), offset);
+    this.#probe(hash, hash, (slot, offset) => {
+      if (windowIn(slot) !== 0 || addressIn(slot) !== address) return false;
+      this.#bytes.write(removed, offset);
       return true;
     });
   }
@@ -184,9 +182,9 @@ export class Index {
     if (first === this.#last[0]) return this.#last[1];
     const hash = hashOfBlock(first);
     let window = 0;
-    this.#probe(hash, (slot) => {
-      if (slot.getUint32(0, true) !== hash || slot.getUint32(4, true) === 0 || addressIn(slot) !== first) return false;
-      window = slot.getUint32(4, true);
+    this.#probe(hash, hash, (slot) => {
+      if (windowIn(slot) === 0 || addressIn(slot) !== first) return false;
+      window = windowIn(slot);
       return true;
     });
     if (window > 0) this.#last = [first, window];
@@ -194,51 +192,59 @@ export class Index {
   }
 
   #insert(hash: number, window: number, address: bigint): void {
-    let offset = -1;
-    this.#probe(
-      hash,
-      (slot, at) => {
-        if (slot.getUint32(0, true) !== 1) return false;
-        offset = at;
-        return true;
-      },
-      (at) => {
-        offset = at;
-        this.#header.setUint32(24, this.#header.getUint32(24, true) + 1, true);
-      },
-    );
-    if (offset < 0) throw new RangeError(`Cannot index more than ${this.#slots} reservations`);
-    const slot = new DataView(new ArrayBuffer(SLOT));
-    slot.setUint32(0, hash, true);
-    slot.setUint32(4, window, true);
-    slot.setBigUint64(8, address >> 64n, false);
-    slot.setBigUint64(16, BigInt.asUintN(64, address), false);
-    this.#bytes.write(bytesOf(slot), offset);
+    let again = -1;
+    const unused = this.#probe(hash, REMOVED, (_, offset) => {
+      again = offset;
+      return true;
+    });
+    if (again < 0 && unused < 0) throw new RangeError(`Cannot index more than ${this.#slots} reservations`);
+    if (again < 0) this.#header.setUint32(24, this.#header.getUint32(24, true) + 1, true);
+    words[0] = hash;
+    words[1] = window;
+    longs[1] = address; // the lower half
+    longs[2] = address >> 64n;
+    this.#bytes.write(cluster.subarray(0, SLOT), again < 0 ? unused : again);
   }
 
-  /** Shows the slots from that of `hash` on, until `visit` says enough; where the first unused one is, if it comes to that. */
-  #probe(hash: number, visit: (slot: DataView, offset: number) => boolean, unused?: (offset: number) => void): void {
+  /**
+   * Shows the slots with this mark, from where `hash` begins, until `visit` says enough or an unused slot ends the
+   * search. The offset of that one, else -1.
+   */
+  #probe(hash: number, mark: number, visit: (slot: number, offset: number) => boolean): number {
     const slots = this.#slots;
     for (let seen = 0, at = hash & (slots - 1); seen < slots; ) {
       const count = Math.min(PROBE, slots - at);
-      this.#bytes.read(cluster.subarray(0, count * SLOT), HEADER + at * SLOT);
-      for (let i = 0; i < count; i++) {
-        const slot = new DataView(cluster.buffer, i * SLOT, SLOT);
-        const offset = HEADER + (at + i) * SLOT;
-        if (slot.getUint32(0, true) === 0) {
-          unused?.(offset);
-          return;
-        }
-        if (visit(slot, offset)) return;
+      this.#bytes.read(count === PROBE ? cluster : cluster.subarray(0, count * SLOT), HEADER + at * SLOT);
+      for (let slot = 0; slot < count; slot++) {
+        const found = words[slot * (SLOT / 4)]!;
+        const offset = HEADER + (at + slot) * SLOT;
+        if (found === UNUSED) return offset;
+        if (found === mark && visit(slot, offset)) return -1;
       }
       seen += count;
       at = (at + count) & (slots - 1);
     }
+    return -1;
   }
 }
 
-const cluster = new Uint8Array(PROBE * SLOT);
+const UNUSED = 0;
+const REMOVED = 1;
+const removed = new Uint8Array([REMOVED, 0, 0, 0]);
 const one = new Uint8Array(1);
+
+// The slots read last, as bytes, as 32-bit and as 64-bit numbers.
+const cluster = new Uint8Array(PROBE * SLOT);
+const words = new Uint32Array(cluster.buffer);
+const longs = new BigUint64Array(cluster.buffer);
+
+function windowIn(slot: number): number {
+  return words[slot * (SLOT / 4) + 1]!;
+}
+
+function addressIn(slot: number): bigint {
+  return (longs[slot * (SLOT / 8) + 2]! << 64n) | longs[slot * (SLOT / 8) + 1]!;
+}
 
 class Memory implements Bytes {
   bytes: Uint8Array;
@@ -263,10 +269,6 @@ class Memory implements Bytes {
 
 function bytesOf(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
-
-function addressIn(slot: DataView): bigint {
-  return (slot.getBigUint64(8, false) << 64n) | slot.getBigUint64(16, false);
 }
 
 /** FNV-1a, stirred so that the low bits are good too; 0 and 1 mean something else. */
