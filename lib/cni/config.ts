@@ -24,7 +24,9 @@ export interface Options extends Bounds {
 export type Field = readonly [Type<any>, Options, string] | readonly [Type<any>, string];
 export type Fields = Record<string, Field>;
 
-type Sure<F extends Field> = F[1] extends { required: true } | { default: string | number | boolean | object } ? true : false;
+type Sure<F extends Field> = F[1] extends { required: true } | { default: string | number | boolean | object }
+  ? true
+  : false;
 type Of<F extends Field> = F[0] extends Type<infer T> ? T : never;
 
 /** The object that a table describes: required and defaulted keys are always there. */

@@ -182,8 +182,16 @@ export function makeRequest<F extends Fields>(
     stdin,
     environment,
     suite,
-    warn: (text) => writeAll(2, new TextEncoder().encode(`tenon: ${text}\n`), "to stderr"),
+    warn,
   };
+}
+
+function warn(text: string): void {
+  try {
+    writeAll(2, new TextEncoder().encode(`tenon: ${text}\n`));
+  } catch {
+    // stderr is closed: nobody wants to know.
+  }
 }
 
 function readPrevResult(verb: Verb, given: unknown, version: string): Result | undefined {
