@@ -36,12 +36,12 @@ test("the host end's name is a name of a link", () => {
 });
 
 test("parts of a name are not confused with one another", () => {
-  const names = [
+  const names: [string, string, string][] = [
     ["a", "bc", "d"],
     ["ab", "c", "d"],
     ["a", "b", "cd"],
     ["b", "a", "d"],
-  ] as const;
+  ];
   expect(new Set(names.map((some) => hostLinkName(...some))).size).toBe(names.length);
 });
 
