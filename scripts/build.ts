@@ -51,6 +51,8 @@ async function compile(entry: string, outfile: string, runtime?: string): Promis
       // A .env or bunfig.toml in the caller's directory must not become part of a plugin that runs as root.
       autoloadDotenv: false,
       autoloadBunfig: false,
+      // One short run pays for no compiler threads; what loops for long still gets there.
+      jitPolicy: 32,
       // The target too, or process.arch would be this machine's: the bundler writes it into the code.
       ...(runtime ? { executablePath: runtime, target: values.target as any } : {}),
     },

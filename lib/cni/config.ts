@@ -42,26 +42,34 @@ export function config<const F extends Fields>(fields: F): F {
 /** Reads an object by a table. `path` is what stands before the key in messages: "ipam." */
 export function readFields<F extends Fields>(fields: F, json: unknown, path = ""): Values<F> {
   const values: Record<string, unknown> = {};
-  const given = asObject(json, path.replace(/\.$/, "") || "the configuration");
+  const given = asObject(json, path);
   for (const name in given) {
-    const key = Object.hasOwn(fields, name)
-      ? name
-      : Object.keys(fields).find((one) => one.toLowerCase() === name.toLowerCase());
-    if (key === undefined || given[name] === null || given[name] === undefined) continue;
-    const field = fields[key]!;
-    values[key] = field[0].read(given[name], path + key, optionsOf(field));
+    if (given[name] === null || given[name] === undefined) continue;
+    const key = Object.hasOwn(fields, name) ? name : sameButCase(fields, name);
+    if (key !== undefined) values[key] = fields[key]![0].read(given[name], path + key, optionsOf(fields[key]!));
   }
   for (const key in fields) {
     if (values[key] !== undefined) continue;
-    const { required, default: fallback } = optionsOf(fields[key]!);
-    if (required) throw badConfig(path + key, undefined, "it is required");
-    values[key] = fallback;
+    const options = fields[key]![1];
+    if (typeof options === "string") values[key] = undefined;
+    else if (options.required) throw badConfig(path + key, undefined, "it is required");
+    else values[key] = options.default;
   }
   return values as Values<F>;
 }
 
+/** The key of the table that differs from `name` in case alone. */
+function sameButCase(fields: Fields, name: string): string | undefined {
+  for (const key in fields) {
+    if (key.length === name.length && key.toLowerCase() === name.toLowerCase()) return key;
+  }
+  return undefined;
+}
+
+const none: Options = {};
+
 export function optionsOf(field: Field): Options {
-  return typeof field[1] === "string" ? {} : field[1];
+  return typeof field[1] === "string" ? none : field[1];
 }
 
 export function docOf(field: Field): string {
@@ -87,9 +95,9 @@ export function schemaOf(fields: Fields): Record<string, unknown> {
   return { type: "object", properties, ...(required.length ? { required } : {}) };
 }
 
-function asObject(value: unknown, key: string): Record<string, unknown> {
+function asObject(value: unknown, path: string): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw badConfig(key, value, "must be an object");
+    throw badConfig(path.slice(0, -1) || "the configuration", value, "must be an object");
   return value as Record<string, unknown>;
 }
 
@@ -198,23 +206,32 @@ export const mac: Type<string | undefined> = {
   },
 };
 
-/** The name of a link: what dev_valid_name() of the kernel takes. */
+/** The name of a link. */
 export const linkName: Type<string> = {
   schema: { type: "string", pattern: "^[^/:\\s]{1,15}$" },
   read(value, key) {
     const text = string.read(value, key, {});
-    if (
-      text === "" ||
-      text === "." ||
-      text === ".." ||
-      /[/:\s\0]/.test(text) ||
-      new TextEncoder().encode(text).length > 15
-    ) {
+    if (wrongInLinkName(text) !== undefined) {
       throw badConfig(key, value, "must be a link's name: 1 to 15 bytes without slash, colon or white space");
     }
     return text;
   },
 };
+
+/** What is wrong with a link's name, if anything: as dev_valid_name() of the kernel judges. */
+export function wrongInLinkName(text: string): string | undefined {
+  if (text === "") return "it must not be empty";
+  if (text === "." || text === "..") return "it must not be . or ..";
+  if (text.length > 15 || new TextEncoder().encode(text).length > 15) return "it must have at most 15 bytes";
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    // Slash, colon, controls and space; what lies beyond ASCII is left to the expression, which costs more.
+    if (code <= 32 || code === 47 || code === 58 || (code > 126 && /\s/u.test(text))) {
+      return "it must not hold a slash, a colon or white space";
+    }
+  }
+  return undefined;
+}
 
 /** One of some words. */
 export function oneOf<const W extends string>(...words: W[]): Type<W> {

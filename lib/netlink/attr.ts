@@ -113,10 +113,14 @@ export function attrs<const F extends Fields>(fields: F): Table<F> {
     },
     read(from) {
       const values: Record<string, unknown> = {};
-      eachAttr(from, (type, payload) => {
-        const name = (names ?? index())[type];
-        if (name !== undefined) values[name] = fields[name]![1].read(payload);
-      });
+      const known = names ?? index();
+      // eachAttr, written out: of a link's sixty attributes some ten are known, and only they are worth a view.
+      for (let at = 0; at + 4 <= from.length; ) {
+        const length = lengthAt(from, at);
+        const name = known[typeAt(from, at)];
+        if (name !== undefined) values[name] = fields[name]![1].read(from.subarray(at + 4, at + length));
+        at += (length + 3) & ~3;
+      }
       return values as Values<F>;
     },
   };
@@ -136,12 +140,21 @@ export function writeAttr<T>(to: Writer, type: number, codec: Type<T>, value: T)
 /** Calls `visit` for each attribute of a payload, in order. */
 export function eachAttr(from: Uint8Array, visit: (type: number, payload: Uint8Array) => void): void {
   for (let at = 0; at + 4 <= from.length; ) {
-    const length = from[at]! | (from[at + 1]! << 8);
-    if (length < 4 || at + length > from.length)
-      throw new RangeError(`Cannot read an attribute of ${length} bytes: ${from.length - at} are left`);
-    visit((from[at + 2]! | (from[at + 3]! << 8)) & NLA_TYPE_MASK, from.subarray(at + 4, at + length));
+    const length = lengthAt(from, at);
+    visit(typeAt(from, at), from.subarray(at + 4, at + length));
     at += (length + 3) & ~3;
   }
+}
+
+function typeAt(from: Uint8Array, at: number): number {
+  return (from[at + 2]! | (from[at + 3]! << 8)) & NLA_TYPE_MASK;
+}
+
+function lengthAt(from: Uint8Array, at: number): number {
+  const length = from[at]! | (from[at + 1]! << 8);
+  if (length < 4 || at + length > from.length)
+    throw new RangeError(`Cannot read an attribute of ${length} bytes: ${from.length - at} are left`);
+  return length;
 }
 
 function whole(bytes: 1 | 2 | 4, little: boolean): Type<number> {

@@ -8,15 +8,28 @@ export function parseIp(text: string): Uint8Array | undefined {
 }
 
 function parseIp4(text: string): Uint8Array | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
   const bytes = new Uint8Array(4);
+  let at = 0;
   for (let i = 0; i < 4; i++) {
-    const part = parts[i]!;
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    bytes[i] = Number(part);
+    if (i > 0 && text.charCodeAt(at++) !== DOT) return undefined;
+    const end = afterNumber(text, at);
+    const value = Number(text.slice(at, end));
+    if (end === at || value > 255) return undefined;
+    bytes[i] = value;
+    at = end;
   }
-  return bytes;
+  return at === text.length ? bytes : undefined;
+}
+
+const DOT = 46;
+const ZERO = 48;
+
+// A decimal number of three digits at most, without leading zeros. By hand: compiling the first regular expressions of a
+// process costs more than reading all of its addresses.
+function afterNumber(text: string, at: number): number {
+  let end = at;
+  while (end - at < 3 && text.charCodeAt(end) >= ZERO && text.charCodeAt(end) <= ZERO + 9) end++;
+  return end - at > 1 && text.charCodeAt(at) === ZERO ? at : end;
 }
 
 function parseIp6(text: string): Uint8Array | undefined {
@@ -111,7 +124,10 @@ export function numberToIp(number: bigint, length: number): Uint8Array {
 
 /** The network's own address: the host bits cleared. */
 export function networkOf({ ip, prefix }: Cidr): Uint8Array {
-  return ip.map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - at * 8))));
+  const network = ip.slice();
+  const whole = prefix >> 3;
+  if (whole < network.length) network[whole]! &= 0xff00 >> (prefix & 7);
+  return network.fill(0, whole + 1);
 }
 
 /** Whether `ip` is in the network, of the same family. */
@@ -120,7 +136,9 @@ export function contains(network: Cidr, ip: Uint8Array): boolean {
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
 }
 
 /** AF_INET or AF_INET6. */
@@ -130,10 +148,25 @@ export function familyOf(ip: Uint8Array): 2 | 10 {
 
 /** The 6 bytes of a MAC address written with colons, or undefined. */
 export function parseMac(text: string): Uint8Array | undefined {
-  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text)) return undefined;
-  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+  if (text.length !== 17) return undefined;
+  const bytes = new Uint8Array(6);
+  for (let i = 0; i < 6; i++) {
+    const high = hexDigit(text.charCodeAt(3 * i));
+    const low = hexDigit(text.charCodeAt(3 * i + 1));
+    if (high < 0 || low < 0 || (i < 5 && text[3 * i + 2] !== ":")) return undefined;
+    bytes[i] = high * 16 + low;
+  }
+  return bytes;
+}
+
+function hexDigit(code: number): number {
+  if (code >= ZERO && code <= ZERO + 9) return code - ZERO;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
 }
 
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) text += (i ? ":" : "") + (bytes[i]! < 16 ? "0" : "") + bytes[i]!.toString(16);
+  return text;
 }

@@ -72,7 +72,14 @@ const held: Argument[] = [0, 0, 0, 0, 0, 0];
  * Makes a system call: numbers as they are, buffers by their address. The result is -1 where it failed, and errno()
  * says why, if asked at once.
  */
-export function system(name: SystemCall, a: Argument = 0, b: Argument = 0, c: Argument = 0, d: Argument = 0, e: Argument = 0): number {
+export function system(
+  name: SystemCall,
+  a: Argument = 0,
+  b: Argument = 0,
+  c: Argument = 0,
+  d: Argument = 0,
+  e: Argument = 0,
+): number {
   // Written out: lists and closures here, called a hundred times, would have the runtime start its compiler threads.
   held[0] = a;
   held[1] = b;
