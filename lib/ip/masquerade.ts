@@ -50,10 +50,9 @@ interface Wanted {
   key: Uint8Array;
   set: SetSpec;
   exempt: SetSpec;
-  /** What `exempt` holds. */
-  networks: Cidr[];
   place: string;
-  /** Built when looked at: an ADD that finds everything in place does not need it. */
+  /** What `exempt` holds. Like the rule built when looked at: an ADD that finds everything in place needs neither. */
+  networks(): Cidr[];
   rule(): Rule;
 }
 
@@ -88,18 +87,23 @@ function placeOf(network: string, address: Cidr): string {
   return `${pathOf(network)}/${formatIp(networkOf(address)).replaceAll(":", "_")}/${address.prefix}`;
 }
 
-function membersOf(network: string, address: Cidr): SetSpec {
+/** The place of an address and the set of pods' addresses there. */
+function membersOf(network: string, address: Cidr): { place: string; set: SetSpec } {
+  const place = placeOf(network, address);
   const key = address.ip.length === 4 ? "ipv4_addr" : "ipv6_addr";
-  return { table: inet, name: `masq/${placeOf(network, address)}`, key: [key] };
+  return { place, set: { table: inet, name: `masq/${place}`, key: [key] } };
+}
+
+function withoutRepeats(texts: readonly string[]): string[] {
+  return texts.filter((text, at) => texts.indexOf(text) === at);
 }
 
 /** The pure description of everything that an attachment wants: ensure makes it, check compares with it. */
 function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
-  return [...new Set(addresses)].map((text) => {
+  return withoutRepeats(addresses).map((text) => {
     const address = cidr(text);
     const family = address.ip.length === 4 ? 4 : 6;
-    const place = placeOf(network, address);
-    const set = membersOf(network, address);
+    const { place, set } = membersOf(network, address);
     const spared = exempt.map(cidr).filter(({ ip }) => ip.length === address.ip.length);
     const fingerprint = hash(spared.map(formatCidr).sort().join());
     const exemption: SetSpec = { ...set, name: `exempt/${place}/${fingerprint}`, intervals: true };
@@ -107,7 +111,7 @@ function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
       key: address.ip,
       set,
       exempt: exemption,
-      networks: [...(isAlone(address) ? [] : [address]), parseCidr(multicast[family])!, ...spared],
+      networks: () => [...(isAlone(address) ? [] : [address]), parseCidr(multicast[family])!, ...spared],
       place,
       rule: () => ({
         chain: postrouting,
@@ -135,7 +139,7 @@ function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
     if (done.has(set.name)) continue;
     done.add(set.name);
     if (!sets.includes(set.name)) changes.push(addSet(set));
-    if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervalsOf(networks)));
+    if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervalsOf(networks())));
     changes.push(...placeRule(rule(), rules));
     const others = sets.filter((name) => name.startsWith(`exempt/${place}/`) && name !== exempt.name);
     changes.push(...others.map((name) => deleteSet({ table: inet, name })));
@@ -153,7 +157,9 @@ export function removeMasquerade(
 ): void {
   const connection = ns.netfilter;
   const places = addresses
-    ? [...new Set(addresses)].map(cidr).map((address) => ({ set: membersOf(network, address), key: address.ip }))
+    ? withoutRepeats(addresses)
+        .map(cidr)
+        .map((address) => ({ set: membersOf(network, address).set, key: address.ip }))
     : placesOf(listMembers(connection, network), label);
   removeOwn(connection, label, places);
 }
@@ -174,7 +180,7 @@ export function checkMasquerade(ns: Namespace, masquerade: Masquerade): void {
     if (element?.comment !== masquerade.label) throw missing(`masquerade element ${formatIp(key)}`);
     const there = listElements(connection, exempt);
     const same = (a: Element, b: Element) => equalBytes(a.key, b.key) && a.end === b.end;
-    if (!intervalsOf(networks).every((one) => there.some((other) => same(one, other))))
+    if (!intervalsOf(networks()).every((one) => there.some((other) => same(one, other))))
       throw missing("the masquerade exemptions");
     if (!rules.some((have) => sameExpressions(rule().expressions, have.expressions)))
       throw missing("the masquerade rule");

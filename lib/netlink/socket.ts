@@ -189,11 +189,13 @@ export class Connection {
     const last = messages.length;
     const to = new Writer();
     // Errors come unasked. The last message alone is acknowledged: thousands of acknowledgements would not fit the socket.
-    all.forEach((message, at) => {
-      writeMessage(to, message, this.#sequence++, at === last ? NLM_F_ACK : 0);
-    });
+    const replies: Reply[] = [];
+    for (const message of all) {
+      writeMessage(to, message, this.#sequence++, replies.length === last ? NLM_F_ACK : 0);
+      replies.push({ answers: [] });
+    }
+    replies.pop(); // nothing is ever said of the end
     this.transport.send(to.done());
-    const replies = all.slice(0, -1).map((): Reply => ({ answers: [] }));
     for (let open = true; open; ) {
       eachMessage(this.#receive(), (type, sequence, payload, flags) => {
         const at = sequence - first;

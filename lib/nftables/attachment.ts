@@ -36,19 +36,28 @@ export function ensureElements(
   required: readonly NamedSet[],
   prepare: () => readonly Message[],
 ): void {
-  const looks = [getGeneration(), ...required.map(getSet), ...places.map(({ set, key }) => getElement(set, key))];
+  const looks = [getGeneration()];
+  for (const set of required) looks.push(getSet(set));
+  for (const { set, key } of places) looks.push(getElement(set, key));
   const additions = places.map(({ set, key }) => createElements(set, [{ key, comment: label }]));
   for (let attempt = 1; ; attempt++) {
     const replies = connection.try(...looks);
-    const there = replies.slice(1 + required.length).map(elementOf);
-    const ready = required.every((_, at) => isFound(replies[1 + at]!));
-    if (ready && there.every((element) => element?.comment === label)) return;
+    const generation = generationIn(replies[0]!);
+    let ready = true;
+    let own = 0;
+    const taken: Message[] = [];
+    for (let at = 0; at < required.length; at++) ready = isFound(replies[1 + at]!) && ready;
+    for (let at = 0; at < places.length; at++) {
+      const element = elementOf(replies[1 + required.length + at]!);
+      if (element) taken.push(deleteElements(places[at]!.set, [element]));
+      if (element?.comment === label) own++;
+    }
+    if (ready && own === places.length) return;
     // A batch that fails half way waits for readers of the old state (8 ms and more), so it is not tried on the off-chance.
-    const free = ready && there.every((element) => element === undefined);
-    const taken = places.filter((_, at) => there[at]).map((place) => deleteElements(place.set, [place]));
+    const free = ready && taken.length === 0;
     const [refused] = free
       ? tryCommit(connection, additions)
-      : tryCommit(connection, [...prepare(), ...taken, ...additions], generationIn(replies[0]!));
+      : tryCommit(connection, [...prepare(), ...taken, ...additions], generation);
     if (!refused) return;
     const outrun = isOutdated(refused) || (free && isErrno(refused, "ENOENT", "EEXIST"));
     if (!outrun || attempt === patience) throw refused;
@@ -58,14 +67,14 @@ export function ensureElements(
 /** Removes the elements at these places that bear the label, and no others. */
 export function removeOwn(connection: Connection, label: string, places: readonly Place[]): void {
   if (places.length === 0) return;
-  change(
-    connection,
-    (replies) =>
-      places.flatMap((place, at) =>
-        elementOf(replies[at]!)?.comment === label ? deleteElements(place.set, [place]) : [],
-      ),
-    places.map(({ set, key }) => getElement(set, key)),
-  );
+  const looks = places.map(({ set, key }) => getElement(set, key));
+  const plan = (replies: Reply[]) => {
+    const deletions: Message[] = [];
+    for (let at = 0; at < places.length; at++)
+      if (elementOf(replies[at]!)?.comment === label) deletions.push(deleteElements(places[at]!.set, [places[at]!]));
+    return deletions;
+  };
+  change(connection, plan, looks);
 }
 
 function isFound({ error }: Reply): boolean {

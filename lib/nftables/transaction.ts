@@ -19,8 +19,9 @@ export function commit(connection: Connection, changes: readonly Message[], gene
 /** Like commit, but returns every refusal: those of single changes, or the one of the whole. None: it is done. */
 export function tryCommit(connection: Connection, changes: readonly Message[], generation?: number): NetlinkError[] {
   if (changes.length === 0) return [];
-  const replies = connection.batch(beginBatch(generation), changes, endBatch());
-  return replies.flatMap(({ error }) => error ?? []);
+  const refused: NetlinkError[] = [];
+  for (const { error } of connection.batch(beginBatch(generation), changes, endBatch())) if (error) refused.push(error);
+  return refused;
 }
 
 /** True for the refusal of a transaction whose generation has passed. */
