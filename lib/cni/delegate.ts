@@ -8,6 +8,9 @@ import { makeRequest, type Request, type Verb } from "./request.ts";
 import { type Result, readResult, versions } from "./result.ts";
 import { serve } from "./serve.ts";
 
+/** Types that this process is delegating to now. */
+const underWay = new Set<string>();
+
 /** Runs `verb` of the plugin `type` with this request's environment and configuration. Its result, for ADD. */
 export function delegate(request: Request<any>, type: string, verb: Verb, key = "ipam.type"): Result {
   if (type === "" || /[/\0]/.test(type)) throw badConfig(key, type, "must be the name of a plugin");
@@ -16,8 +19,14 @@ export function delegate(request: Request<any>, type: string, verb: Verb, key = 
   const plugin = Object.hasOwn(request.suite, type) ? request.suite[type] : undefined;
   const self = status("/proc/self/exe");
   if (plugin && self && found.status.inode === self.inode && found.status.device === self.device) {
-    const { environment, json, stdin, suite } = request;
-    return serve(plugin, makeRequest(plugin, verb, environment, json as any, stdin, suite)) ?? {};
+    if (underWay.has(type)) throw badConfig(key, type, "it would delegate to itself without end");
+    underWay.add(type);
+    try {
+      const { environment, json, stdin, suite } = request;
+      return serve(plugin, makeRequest(plugin, verb, environment, json as any, stdin, suite)) ?? {};
+    } finally {
+      underWay.delete(type);
+    }
   }
   return execute(request, found.path, type, verb);
 }
