@@ -45,7 +45,7 @@ export interface Masquerade {
   exempt: readonly string[];
 }
 
-/** What one address needs: an element `key` of `members`, and the rule that takes these but for `exempt`. */
+/** What one address needs: an element `key` of `set`, and the rule that masquerades these but for `exempt`. */
 interface Wanted {
   key: Uint8Array;
   set: SetSpec;
@@ -63,7 +63,7 @@ function pathOf(network: string): string {
   return network.length <= 64 ? network : `.${hash(network)}`;
 }
 
-/** 48 bits tell names and lists apart: a polynomial in 31, modulo the largest prime whose multiples are exact numbers. */
+/** 48 bits tell names and lists apart: a polynomial in 31 modulo the largest prime below 2^48, all in exact numbers. */
 function hash(text: string): string {
   let value = text.length + 1;
   for (let at = 0; at < text.length; at++) value = (value * 31 + text.charCodeAt(at)) % 281474976710597;
