@@ -1,7 +1,7 @@
 // One process among many that masquerade and guard attachments in the network namespace it is started in:
-//   bun test/helpers/rules-process.ts '[["ensureMasquerade", {...}], ["sweepMasquerade", {...}]]' [GO]
-// Waits for the file GO, if one is named, then calls the verbs in order; the first that fails ends it, and its message is
-// all that is printed.
+//   bun test/helpers/rules-process.ts '[["ensureMasquerade", {...}], ["sweepMasquerade", {...}]]' [GO [TIMES]]
+// Waits for the file GO, if one is named, then calls the verbs in order, so many times; the first that fails ends it, and
+// its message is all that is printed.
 import { existsSync } from "node:fs";
 import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../../lib/ip/masquerade.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../../lib/ip/spoof-check.ts";
@@ -18,15 +18,17 @@ export type Step = {
 type Plain<T> = { [K in keyof T]: T[K] extends ReadonlySet<infer E> ? E[] : T[K] };
 
 if (import.meta.main) {
-  const [steps, go] = process.argv.slice(2);
+  const [steps, go, times = "1"] = process.argv.slice(2);
   const plan: [keyof typeof verbs, any][] = JSON.parse(steps!);
   while (go && !existsSync(go)) Bun.sleepSync(1);
-  for (const [verb, argument] of plan) {
-    try {
-      verbs[verb](host, { ...argument, keep: new Set(argument.keep) });
-    } catch (error) {
-      console.log(`${verb}: ${error}`);
-      process.exit(1);
+  for (let time = 0; time < Number(times); time++) {
+    for (const [verb, argument] of plan) {
+      try {
+        verbs[verb](host, { ...argument, keep: new Set(argument.keep) });
+      } catch (error) {
+        console.log(`${verb}, time ${time}: ${error}`);
+        process.exit(1);
+      }
     }
   }
 }
