@@ -44,7 +44,7 @@ async function compile(entry: string, outfile: string, runtime?: string): Promis
     target: "bun",
     minify: true,
     bytecode: true,
-    format: "esm",
+    format: "cjs", // starts faster than "esm": the whole ADD by a tenth
     metafile: values.metafile !== undefined,
     compile: {
       outfile: temporary,
