@@ -16,11 +16,12 @@ import {
   string,
 } from "../lib/cni/config.ts";
 import { delegate } from "../lib/cni/delegate.ts";
-import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
-import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
+import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
+import { hostLinkName } from "../lib/cni/identity.ts";
+import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Plugin, Request } from "../lib/cni/request.ts";
-import { assertOnePerFamily, dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
+import { dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
 import { ensureGatewayAddress, firstAddress } from "../lib/ip/address.ts";
 import {
   createVeth,
@@ -29,16 +30,15 @@ import {
   isPromiscuous,
   isUp,
   type Link,
-  listLinks,
   removeLink,
-  removeLinks,
   setLinkUp,
 } from "../lib/ip/link.ts";
 import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
-import { assertConfigured, configureInterface, host, inPod, inPodIfAny, type Namespace } from "../lib/ip/pod.ts";
+import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
-import { ensureForwarding, writeSysctls } from "../lib/ip/sysctl.ts";
-import { plainDeleteWarning, unplugLink } from "../lib/ip/unplug.ts";
+import { ensureForwarding } from "../lib/ip/sysctl.ts";
+import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
 
 const vlanId = { min: 1, max: 4094 };
@@ -80,7 +80,8 @@ const conf = config({
 type BridgeRequest = Request<typeof conf>;
 
 /** All that ADD makes besides the addresses, from the configuration alone. CHECK compares the same. */
-function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
+function wanted(request: BridgeRequest) {
+  const { conf, args } = request;
   if (conf.hairpinMode && conf.promiscMode) {
     throw badConfig("hairpinMode", true, "not together with promiscMode: each lets a pod reach itself");
   }
@@ -101,8 +102,7 @@ function wanted({ conf, containerId, ifname, network, args }: BridgeRequest) {
       promiscuous: conf.promiscMode,
       settings: conf.vlan || conf.vlanTrunk ? { vlanFiltering: true } : undefined,
     },
-    hostName: hostLinkName(network, containerId, ifname),
-    label: labelOf(network, containerId, ifname),
+    ...namesOf(request),
     port:
       conf.hairpinMode || conf.portIsolation ? { hairpin: conf.hairpinMode, isolated: conf.portIsolation } : undefined,
     vlans,
@@ -141,23 +141,9 @@ function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vla
 }
 
 /** The addresses that IPAM gave, with gateways and routes as this configuration wants them. */
-function addressing(
-  request: BridgeRequest,
-  given: Result,
-  isGateway: boolean,
-): { ips: IpConfig[]; routes: RouteConfig[] } {
-  const { conf, cniVersion } = request;
-  if (!given.ips?.length) {
-    throw new CniError(
-      codes.invalidConfig,
-      `Cannot use ipam.type ${JSON.stringify(conf.ipam?.type)}: it gave no address`,
-    );
-  }
-  assertOnePerFamily(
-    given.ips.map(({ address }) => address),
-    cniVersion,
-  );
-  const ips = given.ips.map(({ address, gateway }) => ({
+function addressing(conf: BridgeRequest["conf"], given: Result): { ips: IpConfig[]; routes: RouteConfig[] } {
+  const isGateway = conf.isGateway || conf.isDefaultGateway;
+  const ips = given.ips!.map(({ address, gateway }) => ({
     interface: 2,
     address,
     gateway: gateway ?? (isGateway ? firstAddress(address) : undefined),
@@ -178,19 +164,18 @@ function add(request: BridgeRequest): Result {
   const want = wanted(request);
   return inPod(netns, (pod) =>
     transaction((undo) => {
-      let given: Result = {};
-      if (conf.ipam?.type) {
-        given = delegate(request, conf.ipam.type, "ADD");
-        undo(() => delegate(request, conf.ipam!.type, "DEL"));
-      }
-      const { ips, routes } = conf.ipam?.type ? addressing(request, given, want.isGateway) : { ips: [], routes: [] };
+      const given: Result = conf.ipam?.type ? askIpam(request, conf.ipam.type, undo) : {};
+      const { ips, routes } = conf.ipam?.type ? addressing(conf, given) : { ips: [], routes: [] };
 
       const bridge = ensureBridge(host, want.bridge);
       if (want.bridge.settings && !bridge.info?.data?.vlanFiltering) {
         const [key, value] = conf.vlan ? ["vlan", conf.vlan] : ["vlanTrunk", conf.vlanTrunk];
         throw badConfig(key as string, value, `bridge "${conf.bridge}" exists without VLAN filtering`);
       }
-      const pair = plug(pod, request, bridge, want, ips);
+      const { hostName, label, mac, port } = want;
+      const address = ips[0]?.address;
+      const mtu = conf.mtu || undefined;
+      const pair = plugPod(pod, { hostName, label, ifname, mtu, mac, address, master: bridge.index, port });
       undo(() => removeLink(host, { name: want.hostName }));
       if (want.vlans.length > 0) setPortVlans(host, pair.host.index, want.vlans, want.keepDefaultVlan);
       if (conf.macspoofchk) {
@@ -218,54 +203,9 @@ function add(request: BridgeRequest): Result {
       } else if (!conf.disableContainerInterface) {
         setLinkUp(pod, pair.pod.index);
       }
-      return { interfaces, ips, routes, dns: isSet(conf.dns) ? conf.dns : given.dns };
+      return { interfaces, ips, routes, dns: chooseDns(conf.dns, given.dns) };
     }),
   );
-}
-
-/** Makes the pair: one end in the pod, the other a port of the bridge. */
-function plug(pod: Namespace, request: BridgeRequest, bridge: Link, want: ReturnType<typeof wanted>, ips: IpConfig[]) {
-  const { hostName, label, port } = want;
-  const spec = {
-    hostName,
-    podName: request.ifname,
-    hostMac: hashedMac(`${label} host`),
-    podMac: want.mac ?? macOf(ips[0]?.address, label),
-    mtu: request.conf.mtu || undefined,
-    master: bridge.index,
-    port,
-    alias: label,
-  };
-  let pair: ReturnType<typeof createVeth>;
-  try {
-    pair = createVeth(host, pod, spec);
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-    if (findLink(pod, request.ifname)) {
-      throw new CniError(
-        codes.alreadyExists,
-        `Cannot use CNI_IFNAME "${request.ifname}": the container has a link of that name`,
-      );
-    }
-    // The same attachment in an earlier namespace, which something keeps alive: its DEL never came.
-    removeLink(host, { name: hostName });
-    pair = createVeth(host, pod, spec);
-  }
-  writeSysctls(host, { [`ipv6/conf/${hostName}/accept_ra`]: "0" });
-  return pair;
-}
-
-/** A MAC address made from the IP address: who gets the address next gets the MAC too, and no neighbour is misled. */
-function macOf(address: string | undefined, label: string): string {
-  if (address === undefined || address.includes(":")) return hashedMac(address ?? label);
-  return [
-    "0a",
-    "58",
-    ...address
-      .split("/")[0]!
-      .split(".")
-      .map((byte) => Number(byte).toString(16).padStart(2, "0")),
-  ].join(":");
 }
 
 /** The link that carries the gateway's address: the bridge, or with a VLAN a pair of its own, one end a port in it. */
@@ -287,9 +227,6 @@ function openGateway(link: Link, ips: readonly IpConfig[], force: boolean): void
     ensureForwarding(host, gateway!.includes(":") ? 6 : 4);
   }
 }
-
-const isSet = (dns: Result["dns"]): boolean =>
-  dns !== undefined && Object.values(dns).some((value) => value !== undefined);
 
 function check(request: BridgeRequest): void {
   const { conf, netns, ifname, network, prevResult } = request;
@@ -317,21 +254,18 @@ function check(request: BridgeRequest): void {
     if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
     if (want.vlans.length > 0) assertPortVlans(host, outer.index, want.vlans);
     if (conf.macspoofchk) checkSpoofCheck(host, { label: want.label, port: outer.name!, mac: inner.mac! });
-    const mine = prevResult.ips?.filter(
-      ({ interface: at }) => at === undefined || prevResult.interfaces?.[at]?.name === ifname,
-    );
+    const mine = ownIps(prevResult, ifname);
     assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
     if (conf.ipMasq && outer.name === want.hostName) {
-      const addresses = mine?.map(({ address }) => address) ?? [];
+      const addresses = mine.map(({ address }) => address);
       checkMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
     }
   });
 }
 
 function del(request: BridgeRequest): void {
-  const { conf, containerId, ifname, network, netns, prevResult } = request;
-  const hostName = hostLinkName(network, containerId, ifname);
-  const label = labelOf(network, containerId, ifname);
+  const { conf, ifname, network, netns, prevResult } = request;
+  const { hostName, label } = namesOf(request);
   runAll("DEL", [
     () => {
       const addresses = prevResult?.ips?.map(({ address }) => address);
@@ -340,10 +274,7 @@ function del(request: BridgeRequest): void {
     () => {
       if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName });
     },
-    () => {
-      // A pair that another suite made has a name of its own: it is found in the pod.
-      if (!unplugLink(hostName)) inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
-    },
+    () => unplugPod(hostName, netns, ifname),
     // Last: nobody else gets the address while it still answers here.
     () => {
       if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
@@ -353,14 +284,9 @@ function del(request: BridgeRequest): void {
 
 function gc(request: BridgeRequest): void {
   const { conf, network, validAttachments } = request;
-  const keep = new Set(validAttachments!.map(({ containerId, ifname }) => labelOf(network, containerId, ifname)));
+  const keep = labelsOf(network, validAttachments!);
   runAll("GC", [
-    () => {
-      const dead = listLinks(host, { kind: "veth" }).filter(
-        ({ alias = "" }) => isOfNetwork(alias, network) && !keep.has(alias),
-      );
-      removeLinks(host, dead);
-    },
+    () => sweepPods({ network, keep }),
     () => sweepMasquerade(host, { network, keep }),
     () => sweepSpoofCheck(host, { network, keep }),
     () => {
