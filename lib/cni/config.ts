@@ -222,13 +222,15 @@ export const linkName: Type<string> = {
 export function wrongInLinkName(text: string): string | undefined {
   if (text === "") return "it must not be empty";
   if (text === "." || text === "..") return "it must not be . or ..";
-  if (text.length > 15 || new TextEncoder().encode(text).length > 15) return "it must have at most 15 bytes";
+  if (text.length > 15) return "it must have at most 15 bytes";
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    // Slash, colon, controls and space; what lies beyond ASCII is left to the expression, which costs more.
-    if (code <= 32 || code === 47 || code === 58 || (code > 126 && /\s/u.test(text))) {
-      return "it must not hold a slash, a colon or white space";
-    }
+    const strange = "it must not hold a slash, a colon or white space";
+    if (code <= 32 || code === 47 || code === 58) return strange;
+    if (code < 127) continue;
+    // Beyond ASCII by what costs more.
+    if (new TextEncoder().encode(text).length > 15) return "it must have at most 15 bytes";
+    return /[/:\s\0]/u.test(text) ? strange : undefined;
   }
   return undefined;
 }

@@ -1,5 +1,6 @@
 // What an attachment is called on the host, so that DEL and GC find what ADD made without being told anything else.
 import { sha512 } from "#ffi";
+import { formatMac } from "../netlink/inet.ts";
 
 const alphabet = "abcdefghijklmnopqrstuvwxyz234567"; // RFC 4648 base32 in lower case: legal in link names
 
@@ -25,8 +26,9 @@ export function hostLinkName(network: string, containerId: string, ifname: strin
 
 /** A locally administered MAC address made from `text`. */
 export function hashedMac(text: string): string {
-  const [first, ...rest] = sha512(text).subarray(0, 6);
-  return [(first! & 0xfc) | 2, ...rest].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+  const bytes = sha512(text).subarray(0, 6);
+  bytes[0] = (bytes[0]! & 0xfc) | 2;
+  return formatMac(bytes);
 }
 
 const longest = 120; // an nftables comment has 128 bytes

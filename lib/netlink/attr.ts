@@ -224,7 +224,7 @@ export const text: Type<string> = {
   },
 };
 
-export const bytes: Type<Uint8Array> = { write: (to, value) => to.put(value), read: (from) => from.slice() };
+export const bytes: Type<Uint8Array> = { write: (to, value) => to.put(value), read: (from) => new Uint8Array(from) };
 
 /** An address as text. */
 export const ip: Type<string> = {

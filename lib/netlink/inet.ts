@@ -124,7 +124,7 @@ export function numberToIp(number: bigint, length: number): Uint8Array {
 
 /** The network's own address: the host bits cleared. */
 export function networkOf({ ip, prefix }: Cidr): Uint8Array {
-  const network = ip.slice();
+  const network = new Uint8Array(ip);
   const whole = prefix >> 3;
   if (whole < network.length) network[whole]! &= 0xff00 >> (prefix & 7);
   return network.fill(0, whole + 1);

@@ -121,7 +121,7 @@ class SocketTransport implements Transport {
       );
       if (length > this.#buffer.length) throw new RangeError(`Cannot receive ${length} bytes: over the buffer`);
       // A copy: the buffer is used again by the next datagram.
-      if (length >= 0) return this.#buffer.slice(0, length);
+      if (length >= 0) return new Uint8Array(this.#buffer.subarray(0, length));
       const error = errno();
       if (error === 4) continue;
       if (error === 11 && !wait) return new Uint8Array(0);
