@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 // host-local: addresses out of ranges of this node, remembered in files.
 // https://www.cni.dev/plugins/current/ipam/host-local/
-import { bool, cidr, config, list, object, parseArgs, readFields, string, type Type } from "../lib/cni/config.ts";
+import { bool, cidr, config, later, list, object, parseArgs, readFields, string } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, toCniError, transaction } from "../lib/cni/errors.ts";
 import { main } from "../lib/cni/main.ts";
 import { anyCase, type Plugin, type Request } from "../lib/cni/request.ts";
@@ -36,16 +36,6 @@ const ipam = config({
   idempotent: [bool, { default: false }, "ADD of what has an address already gives the same one; default: an error"],
   alwaysSearch: [bool, { default: false }, "search the bitmap for every address, also where the next one is free"],
 });
-
-/** Reads a key when a verb asks for it: DEL must work with ranges that make no sense. */
-function later<T>(type: Type<T>): Type<() => T> {
-  return {
-    get schema() {
-      return type.schema;
-    },
-    read: (value, key, bounds) => () => type.read(value, key, bounds),
-  };
-}
 
 const ips = list(requestedAddress);
 const conf = config({

@@ -164,6 +164,16 @@ export function object<const F extends Fields>(fields: F): Type<Values<F>> {
   };
 }
 
+/** Reads a value when a verb asks for it: DEL must work with what makes no sense. */
+export function later<T>(type: Type<T>): Type<() => T> {
+  return {
+    get schema() {
+      return type.schema;
+    },
+    read: (value, key, bounds) => () => type.read(value, key, bounds),
+  };
+}
+
 /** An address; an empty text counts as none, as in Go. Its text is made canonical. */
 export const ip: Type<string | undefined> = {
   schema: { type: "string", anyOf: [{ format: "ipv4" }, { format: "ipv6" }, { maxLength: 0 }] },

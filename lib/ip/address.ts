@@ -39,6 +39,11 @@ export function firstAddress(address: string): string {
   return formatIp(numberToIp(ipToNumber(network) + 1n, network.length));
 }
 
+/** Whether an IP address is of the network that an "address/length" is in. */
+export function isInSubnet(address: string, ip: string): boolean {
+  return contains(parseCidr(address)!, parseIp(ip)!);
+}
+
 /** The addresses of one link. */
 export function listAddresses(ns: Namespace, index: number): Address[] {
   return ns.route

@@ -9,6 +9,7 @@ import {
   docOf,
   int,
   ip,
+  later,
   linkName,
   list,
   mac,
@@ -185,6 +186,16 @@ describe("values", () => {
 
   test("an address with its network's length keeps its host bits", () => {
     expect(formatCidr(readFields(fields, { master: "a", address: "10.0.0.5/24" }).address!)).toBe("10.0.0.5/24");
+  });
+});
+
+test("what is read later is refused later, by its key", () => {
+  const lazy = config({ ipam: [later(object(config({ mtu: [int, "MTU"] }))), "section"] });
+  const read = readFields(lazy, { ipam: { mtu: "x" } });
+  expect(() => read.ipam?.()).toThrow('Cannot use ipam.mtu "x"');
+  expect(readFields(lazy, { ipam: { mtu: 3 } }).ipam?.()).toEqual({ mtu: 3 });
+  expect(schemaOf(lazy).properties).toMatchObject({
+    ipam: { type: "object", properties: { mtu: { type: "integer" } } },
   });
 });
 
