@@ -76,9 +76,11 @@ export function openSocket(protocol: number, options: { groups?: number; timeout
   return new SocketTransport(protocol, options);
 }
 
+/** Where datagrams arrive, one at a time for all sockets. The kernel makes none over 32 KiB for dumps. */
+const received = new Uint8Array(65536);
+
 class SocketTransport implements Transport {
   readonly fd: number;
-  #buffer = new Uint8Array(262144);
 
   constructor(protocol: number, { groups = 0, timeoutMs = 10_000 }: { groups?: number; timeoutMs?: number }) {
     const SOCK_RAW_CLOEXEC = 0o2000003;
@@ -115,13 +117,13 @@ class SocketTransport implements Transport {
       const length = system(
         "recvfrom",
         this.fd,
-        this.#buffer,
-        this.#buffer.length,
+        received,
+        received.length,
         MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT),
       );
-      if (length > this.#buffer.length) throw new RangeError(`Cannot receive ${length} bytes: over the buffer`);
+      if (length > received.length) throw new RangeError(`Cannot receive ${length} bytes: over the buffer`);
       // A copy: the buffer is used again by the next datagram.
-      if (length >= 0) return new Uint8Array(this.#buffer.subarray(0, length));
+      if (length >= 0) return new Uint8Array(received.subarray(0, length));
       const error = errno();
       if (error === 4) continue;
       if (error === 11 && !wait) return new Uint8Array(0);

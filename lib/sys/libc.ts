@@ -214,6 +214,7 @@ const errors: Record<number, [name: string, text: string]> = {
   61: ["ENODATA", "no data available"],
   71: ["EPROTO", "protocol error"],
   75: ["EOVERFLOW", "value too large for defined data type"],
+  85: ["ERESTART", "interrupted, must be asked again"],
   90: ["EMSGSIZE", "message too long"],
   93: ["EPROTONOSUPPORT", "protocol not supported"],
   95: ["EOPNOTSUPP", "operation not supported"],
