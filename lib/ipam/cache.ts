@@ -10,7 +10,7 @@
 // Layout, little-endian:
 //   header  64 bytes             magic u64, time i64, addresses taken u32, slots u32, slots used u32, windows u32
 //   slots   24 bytes each        hash u32 (0 never used, 1 removed), window u32, address u128
-//   windows 512 bytes each       bit n: address n of a block of 4096 is taken
+//   windows 2048 bytes each      bit n: address n of a block of 16,384 is taken
 // Slots are a hash table with linear probing. A slot with window 0 is a reservation: hash of its owner, its address.
 // With window n it says that window n - 1 is of the block that begins with the address. Hashes may collide: whoever
 // asks for an owner's addresses looks into the files before acting.
@@ -21,8 +21,8 @@ const MAGIC = 0x3169_6d61_7069_6e74n; // "tnipami1"
 const HEADER = 64;
 const SLOT = 24;
 const PROBE = 16; // slots read at a time
-const WINDOW = 512;
-const WINDOW_BITS = 12n;
+const WINDOW = 2048;
+const WINDOW_BITS = 14n;
 
 /** Addresses of one block(). */
 export const BLOCK = 65536;
@@ -250,7 +250,7 @@ class Memory implements Bytes {
   bytes: Uint8Array;
 
   constructor(length: number) {
-    this.bytes = new Uint8Array(length + 16 * WINDOW);
+    this.bytes = new Uint8Array(length + 4 * WINDOW);
   }
 
   read(into: Uint8Array, offset: number): void {

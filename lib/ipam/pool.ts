@@ -68,7 +68,9 @@ function reclaim(store: Store, isInPool: (address: bigint) => boolean): void {
   });
   if (reclaimed.length === 0) return;
   reclaimed.sort((a, b) => (a < b ? -1 : 1));
-  say(`Reclaimed ${reclaimed.map(toText).join(", ")}: no owner, or none since this node was started`);
+  const more = reclaimed.length > 50 ? ` and ${reclaimed.length - 50} more` : "";
+  const addresses = reclaimed.slice(0, 50).map(toText).join(", ");
+  say(`Reclaimed ${addresses}${more}: no owner, or none since this node was started`);
 }
 
 /**

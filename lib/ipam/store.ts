@@ -13,7 +13,6 @@ import {
   O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
-  O_TRUNC,
   O_WRONLY,
   open,
   readTextIfAny,
@@ -77,14 +76,17 @@ function withDirectory<T>(directory: number, { cache }: Place, body: (store: Sto
   try {
     const lock = open("lock", O_RDONLY | O_CREAT, 0o750, directory);
     try {
-      return withLock(lock, () => {
-        const store = new Store(directory, cache);
-        try {
-          return body(store);
-        } finally {
-          store.close();
-        }
-      });
+      // The directory too: people clear the whole folder when addresses run out, while others wait for its lock.
+      return withLock(lock, () =>
+        withLock(directory, () => {
+          const store = new Store(directory, cache);
+          try {
+            return body(store);
+          } finally {
+            store.close();
+          }
+        }),
+      );
     } finally {
       close(lock);
     }
@@ -96,6 +98,10 @@ function withDirectory<T>(directory: number, { cache }: Place, body: (store: Sto
 export class Store {
   readonly #directory: number;
   readonly #cacheFolder: string;
+  /** The file of what is known, by the directory's identity: whatever path leads there. */
+  readonly #path: string;
+  /** When the directory was changed before we came. */
+  readonly #time: bigint;
   #cache = -1;
   #index: Index | undefined;
   #changed = false;
@@ -105,6 +111,9 @@ export class Store {
   constructor(directory: number, cacheFolder: string) {
     this.#directory = directory;
     this.#cacheFolder = cacheFolder;
+    const { device, inode, mtime } = status("", directory)!;
+    this.#path = `${cacheFolder}/${device.toString(16)}-${inode.toString(16)}`;
+    this.#time = mtime;
   }
 
   /** All reservations: remembered, or else read. */
@@ -237,10 +246,9 @@ export class Store {
 
   #remembered(): Index | undefined {
     if (this.#cacheFolder === "") return undefined;
-    const { path, time } = this.#cachePlace();
     try {
-      this.#cache = open(path, O_RDWR);
-      return Index.open(this.#cache, time);
+      this.#cache = open(this.#path, O_RDWR);
+      return Index.open(this.#cache, this.#time);
     } catch (error) {
       if (error instanceof SystemError) return undefined;
       throw error;
@@ -250,33 +258,26 @@ export class Store {
   #remember(): void {
     const index = this.#index;
     if (!index || this.#cacheFolder === "" || (!this.#changed && !index.isNew)) return;
-    const { path } = this.#cachePlace();
     if (index.count === 0 || index.isWorn) {
-      if (this.#cache >= 0) remove(path);
+      remove(this.#path);
       return;
     }
-    if (this.#cache < 0) this.#cache = this.#create(path);
+    if (this.#cache < 0) this.#cache = this.#create();
     if (index.isNew) truncate(this.#cache, 0);
     const time = BigInt(clock(0)) - 1_000_000_000n; // lib/ipam/cache.ts says why
     setTimes(this.#directory, time);
     // A file system that keeps coarser times, or none of ours, would hide changes.
-    if (this.#cachePlace().time === time) index.save(this.#cache, time);
+    if (status("", this.#directory)!.mtime === time) index.save(this.#cache, time);
   }
 
-  #create(path: string): number {
+  #create(): number {
     try {
-      return open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600);
+      return open(this.#path, O_RDWR | O_CREAT, 0o600);
     } catch (error) {
       if (!isErrno(error, "ENOENT")) throw error;
       makeDirectory(this.#cacheFolder, 0o700);
-      return open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600);
+      return open(this.#path, O_RDWR | O_CREAT, 0o600);
     }
-  }
-
-  /** The cache file of this directory, whatever path leads there, and the directory's modification time. */
-  #cachePlace(): { path: string; time: bigint } {
-    const { device, inode, mtime } = status("", this.#directory)!;
-    return { path: `${this.#cacheFolder}/${device.toString(16)}-${inode.toString(16)}`, time: mtime };
   }
 
   /** What a reservation says, without white space around it as the reference compares; undefined for no readable file. */

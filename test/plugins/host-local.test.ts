@@ -339,6 +339,9 @@ describe("host-local GC", () => {
     await must("GC", { ...conf, ...alive() });
     expect(state.reservations()).toEqual(["10.1.2.53"]);
     await must("GC", { ...conf, ...alive() });
+    rmSync(join(state.network, "10.1.2.53"), { recursive: true });
+    await must("GC", { ...conf, ...alive() });
+    expect(readdirSync(state.cache)).toEqual([]);
     expect(await must("ADD", conf, "c4")).toEqual(["10.1.2.5", "2001:db8:1::5"]);
   });
 

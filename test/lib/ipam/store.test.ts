@@ -283,10 +283,15 @@ describe("a place", () => {
     expect(() => withStore({ directory: "/proc/none/net", cache }, () => 1)).toThrow("/proc/none");
   });
 
-  test("is locked while it is used, and after an error no more", async () => {
-    const lock = () => Bun.spawnSync(["flock", "--nonblock", path("lock"), "true"]).exitCode;
+  test("is locked while it is used, and after an error no more", () => {
+    const lock = (at = path("lock")) => Bun.spawnSync(["flock", "--nonblock", at, "true"]).exitCode;
     inStore(() => expect(lock()).toBe(1));
     expect(lock()).toBe(0);
+    inStore(() => {
+      rmSync(path("lock"));
+      expect(lock(directory)).toBe(1);
+    });
+    expect(lock(directory)).toBe(0);
     expect(() =>
       inStore(() => {
         throw new Error("inside");
