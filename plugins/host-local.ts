@@ -1,7 +1,18 @@
 #!/usr/bin/env bun
 // host-local: addresses out of ranges of this node, remembered in files.
 // https://www.cni.dev/plugins/current/ipam/host-local/
-import { bool, cidr, config, later, list, object, parseArgs, readFields, string } from "../lib/cni/config.ts";
+import {
+  bool,
+  cidr,
+  config,
+  later,
+  list,
+  object,
+  parseArgs,
+  readFields,
+  string,
+  type Type,
+} from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, toCniError, transaction } from "../lib/cni/errors.ts";
 import { main } from "../lib/cni/main.ts";
 import { anyCase, type Plugin, type Request } from "../lib/cni/request.ts";
@@ -21,9 +32,18 @@ import {
 import { readResolvConf } from "../lib/ipam/resolv-conf.ts";
 import { ownerText, type Place, readOwner, type Store, withStore, withStoreIfAny } from "../lib/ipam/store.ts";
 
+const path: Type<string> = {
+  schema: string.schema,
+  read(value, key, bounds) {
+    const text = string.read(value, key, bounds);
+    if (text.includes("\0")) throw badConfig(key, value, "a path must not hold a NUL");
+    return text;
+  },
+};
+
 const place = config({
-  dataDir: [string, { default: "/var/lib/cni/networks" }, "folder of the reservations; each network has its own below"],
-  cacheDir: [string, { default: "/run/tenon/host-local" }, 'folder of what is known of them; "": read them each time'],
+  dataDir: [path, { default: "/var/lib/cni/networks" }, "folder of the reservations; each network has its own below"],
+  cacheDir: [path, { default: "/run/tenon/host-local" }, 'folder of what is known of them; "": read them each time'],
 });
 
 const ipam = config({
@@ -32,7 +52,7 @@ const ipam = config({
   subnet: [cidr, "network of a single range; its other keys may stand here too"],
   ranges: [list(list(object(rangeConf))), { default: [] }, "range sets: one address comes out of each"],
   routes: [list(object(routeConf)), { default: [] }, "routes for the result"],
-  resolvConf: [string, { default: "" }, "resolv.conf to read dns of the result from"],
+  resolvConf: [path, { default: "" }, "resolv.conf to read dns of the result from"],
   idempotent: [bool, { default: false }, "ADD of what has an address already gives the same one; default: an error"],
   alwaysSearch: [bool, { default: false }, "search the bitmap for every address, also where the next one is free"],
 });
@@ -118,7 +138,7 @@ function add(request: HostLocalRequest): Result {
     sets.map((set) => toText(set[0]!.first)),
     request.cniVersion,
   );
-  const dns = resolvConf ? readResolvConf(resolvConf) : undefined;
+  const dns = resolvConf ? readResolvConf(resolvConf, "ipam.resolvConf") : undefined;
   const { containerId, ifname } = request;
   const owner = ownerText(containerId, ifname);
 

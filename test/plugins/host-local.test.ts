@@ -205,11 +205,13 @@ describe("host-local refuses", () => {
     ["ranges that overlap", { subnet, ranges: [[range]] }, ["ipam.ranges[0][0].subnet", "10.1.2.1-10.1.2.254"]],
     ["a route without a destination", { subnet, routes: [{ gw: "10.1.2.1" }] }, ["ipam.routes[0].dst"]],
     ["a word for true", { subnet, idempotent: "yes" }, ["ipam.idempotent", '"yes"']],
+    ["a resolv.conf that is a folder", { subnet, resolvConf: "/etc" }, ["ipam.resolvConf", "/etc"]],
+    ["a path that ends too soon", { subnet, dataDir: "/tmp\0/x" }, ["ipam.dataDir"]],
     ["a number for a folder", { subnet, dataDir: 5 }, ["ipam.dataDir", "5"]],
   ];
   test.each(cases)("%s by key and value, and touches nothing", async (_, ipam, names) => {
     using state = new State();
-    for (const verb of ["ADD", "CHECK", "STATUS"]) {
+    for (const verb of "resolvConf" in ipam ? ["ADD"] : ["ADD", "CHECK", "STATUS"]) {
       const { code, msg } = await refused(state, verb, state.conf(ipam));
       expect(code).toBe(7);
       for (const name of names) expect(msg).toContain(name);

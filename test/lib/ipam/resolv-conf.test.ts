@@ -30,8 +30,9 @@ test("resolv.conf: servers, search and options add up, the last domain counts, c
 test("resolv.conf is read from a file, which must be there", () => {
   const folder = mkdtempSync(join(tmpdir(), "resolv-"));
   const path = join(folder, "resolv.conf");
-  expect(() => readResolvConf(path)).toThrow(path);
+  const refusal = `Cannot use ipam.resolvConf "${path}": no such file or directory`;
+  expect(() => readResolvConf(path, "ipam.resolvConf")).toThrow(refusal);
   writeFileSync(path, "nameserver 192.0.2.1\r\n");
-  expect(readResolvConf(path).nameservers).toEqual(["192.0.2.1"]);
+  expect(readResolvConf(path, "x").nameservers).toEqual(["192.0.2.1"]);
   rmSync(folder, { recursive: true });
 });
