@@ -105,6 +105,7 @@ export const string: Type<string> = {
   schema: { type: "string" },
   read(value, key) {
     if (typeof value !== "string") throw badConfig(key, value, "must be a string");
+    if (value.includes("\0")) throw badConfig(key, value, "must not hold a NUL");
     return value;
   },
 };

@@ -20,6 +20,8 @@ test("loopback ADD sets lo up, DEL sets it down, and says what the reference say
     expect((await pod.exec("ip", ["-br", "link", "show", "up"])).stdout).toBe("");
     await pod.close();
   }
+  // Old builds of the reference leave the key out that 0.3.1 wants.
+  for (const result of results) for (const ip of result.ips) ip.version ??= ip.address.includes(":") ? "6" : "4";
   expect(results[1]).toEqual(results[0]);
 });
 
