@@ -83,6 +83,8 @@ test("what is no network namespace is named as such, and nothing hangs", async (
     expect(here()).toBe(home);
   }
   expect(performance.now() - started).toBeLessThan(200);
+  // Only what lies on the file system of namespaces, or below /proc, has to be tried.
+  for (const path of [...others, "/dev/null"]) expect(() => openNamespace(path)).toThrow(NamespaceError);
   server.close();
 });
 

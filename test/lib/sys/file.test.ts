@@ -298,6 +298,7 @@ describe("status", () => {
     ["a device", () => "/dev/null"],
   ])("of %s is what stat(1) says", (_, path) => {
     writeFileSync(at("f"), "12345");
+    fs.utimesSync(at("f"), 1, 2.5);
     fs.linkSync(at("f"), at("hard"));
     fs.symlinkSync("f", at("link"));
     const { stdout } = Bun.spawnSync(["stat", "-L", "-c", "%f %i %s %h %d %.9Y %.9Z", path()]);

@@ -4,6 +4,7 @@ import { Writer } from "../../../lib/netlink/attr.ts";
 import * as links from "../../../lib/netlink/rtnl/link.ts";
 import { eachMessage, type Message, NLM_F_ACK, openSocket, writeMessage } from "../../../lib/netlink/socket.ts";
 import { type Namespace, openNamespace } from "../../../lib/netns/netns.ts";
+import { close, O_RDONLY, open } from "../../../lib/sys/file.ts";
 import { sendFromHelper } from "../../../lib/sys/helper.ts";
 import { makeNode, type Node } from "../../helpers/node.ts";
 
@@ -34,6 +35,7 @@ function deleted<T>(keep: number[], look: (pid: number, socket: number) => T): T
   const made = links.createLink({ name: "v0", info: { kind: "veth", data: { peer: { name: "v1" } } } });
   const { index } = links.readLink(ns.route.request(made)[0]!.answers[0]!);
   const socket = listen();
+  const above = open("/dev/null", O_RDONLY); // not for the helper
   const pid = sendFromHelper(socket.fd, bytesOf(links.deleteLink({ index })), keep)!;
   for (let gone = false; !gone; ) {
     eachMessage(socket.receive(true), (type, _, payload) => {
@@ -42,6 +44,7 @@ function deleted<T>(keep: number[], look: (pid: number, socket: number) => T): T
   }
   const seen = look(pid, socket.fd);
   socket.close();
+  close(above);
   return seen;
 }
 
