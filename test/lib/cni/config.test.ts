@@ -154,7 +154,7 @@ describe("wrong values are named with their key", () => {
     });
   });
 
-  test.each(["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\u00a0b", "a\0b", "x".repeat(16), "ä".repeat(8)])(
+  test.each(["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\u00a0b", "x".repeat(16), "ä".repeat(8)])(
     "%j is no name of a link",
     (name) => {
       const { message } = refusal(() => read(JSON.stringify({ master: "a", bridge: name })));
@@ -162,6 +162,14 @@ describe("wrong values are named with their key", () => {
       expect(message).toEndWith(": must be a link's name: 1 to 15 bytes without slash, colon or white space");
     },
   );
+});
+
+test("text holds no NUL: C would cut it there", () => {
+  for (const key of ["master", "bridge", "names"]) {
+    const value = key === "names" ? ["a\0b"] : "a\0b";
+    const { message } = refusal(() => read(JSON.stringify({ master: "a", [key]: value })));
+    expect(message).toMatch(/^Cannot use (master|bridge|names\[0\]) "a\\u0000b": must not hold a NUL$/);
+  }
 });
 
 describe("values", () => {
