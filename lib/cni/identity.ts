@@ -45,3 +45,9 @@ export function labelOf(network: string, containerId: string, ifname: string): s
 export function isOfNetwork(label: string, network: string): boolean {
   return label.startsWith(`${network}/`) || label.startsWith(`~${base32(sha512(network), 26)}/`);
 }
+
+/** A name as the Go plugins make theirs: the prefix and the SHA-512 of `text` in hexadecimal, cut to `length`. */
+export function hexName(prefix: string, text: string, length: number): string {
+  const hex = Array.from(sha512(text), (byte) => byte.toString(16).padStart(2, "0"));
+  return (prefix + hex.join("")).slice(0, length);
+}

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import * as fc from "fast-check";
-import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../../../lib/cni/identity.ts";
+import { hashedMac, hexName, hostLinkName, isOfNetwork, labelOf } from "../../../lib/cni/identity.ts";
 import { parseMac } from "../../../lib/netlink/inet.ts";
 
 // What request.ts lets through.
@@ -56,6 +56,14 @@ test("a hashed MAC address is one address, made here, the same each time", () =>
   );
 });
 
+test.each([
+  ["CNI-", "test1234", 28, "CNI-2bbe0c48b91a7d1b8a6753a8"],
+  ["CNI-DN-", "mcid1", 28, "CNI-DN-27788728b667e4526fa31"],
+  ["bwp", "cni-plugin-bandwidth-testdummy", 15, "bwpa8eda89404b7"],
+])("%s and %s make a name as the Go plugins make it", (prefix, text, length, name) => {
+  expect(hexName(prefix, text, length)).toBe(name);
+});
+
 test("a label is network, container and interface, while it is short enough", () => {
   expect(labelOf("net", "cid", "eth0")).toBe("net/cid/eth0");
   const container = "c".repeat(64);
@@ -106,4 +114,10 @@ test("long attachments that differ in one part have labels that differ", () => {
   const [n, c] = ["n".repeat(200), "c".repeat(200)];
   const all = [labelOf(n, c, "eth0"), labelOf(`${n.slice(1)}x`, c, "eth0"), labelOf(n, `${c.slice(1)}x`, "eth0")];
   expect(new Set([...all, labelOf(n, c, "eth1")]).size).toBe(4);
+});
+
+test("names as the Go plugins make them", () => {
+  expect(hexName("bwp", "cni-plugin-bandwidth-testdummy", 15)).toBe("bwpa8eda89404b7");
+  expect(hexName("CNI-", "test1234", 28)).toBe("CNI-2bbe0c48b91a7d1b8a6753a8");
+  expect(hexName("CNI-DN-", "mcid1", 28)).toBe("CNI-DN-27788728b667e4526fa31");
 });
