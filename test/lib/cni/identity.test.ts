@@ -115,9 +115,3 @@ test("long attachments that differ in one part have labels that differ", () => {
   const all = [labelOf(n, c, "eth0"), labelOf(`${n.slice(1)}x`, c, "eth0"), labelOf(n, `${c.slice(1)}x`, "eth0")];
   expect(new Set([...all, labelOf(n, c, "eth1")]).size).toBe(4);
 });
-
-test("names as the Go plugins make them", () => {
-  expect(hexName("bwp", "cni-plugin-bandwidth-testdummy", 15)).toBe("bwpa8eda89404b7");
-  expect(hexName("CNI-", "test1234", 28)).toBe("CNI-2bbe0c48b91a7d1b8a6753a8");
-  expect(hexName("CNI-DN-", "mcid1", 28)).toBe("CNI-DN-27788728b667e4526fa31");
-});
