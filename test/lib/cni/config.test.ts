@@ -311,7 +311,7 @@ describe("generated", () => {
           expect((error as CniError).message).toMatch(named);
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

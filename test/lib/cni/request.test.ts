@@ -98,7 +98,7 @@ describe("the verb", () => {
           expect((error as CniError).message).toContain("CNI_");
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     );
   });
 });
@@ -181,7 +181,7 @@ describe("the configuration", () => {
           expect([6, 7]).toContain((error as CniError).code);
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 });
