@@ -37,6 +37,8 @@ export interface PodInterface {
   index: number;
   ips: readonly IpConfig[];
   routes: readonly RouteConfig[];
+  /** Routes that the others need to be there already. */
+  first?: readonly Route[];
   /** Test IPv6 addresses for duplicates, as RFC 4862 wants and a veth does not need. */
   duplicateDetection?: boolean;
 }
@@ -54,7 +56,7 @@ export function wantedRoutes(ips: readonly IpConfig[], routes: readonly RouteCon
 
 /** Gives the interface its addresses, sets it up and adds its routes. */
 export function configureInterface(pod: Namespace, wanted: PodInterface): void {
-  const { ifname, index, ips, routes, duplicateDetection = false } = wanted;
+  const { ifname, index, ips, routes, first = [], duplicateDetection = false } = wanted;
   const six = ips.some(({ address }) => address.includes(":"));
   const conf = `ipv6/conf/${ifname}/`;
   writeSysctls(pod, {
@@ -68,6 +70,7 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
   pod.route.request(
     ...ips.map(({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
     changeLink({ index, up: true }),
+    ...first.map(appendRoute),
     // An IPv6 route needs its source address ready, which a tentative one is not.
     ...(duplicateDetection ? [] : wantedRoutes(ips, routes, index).map(appendRoute)),
   );

@@ -1,0 +1,147 @@
+#!/usr/bin/env bun
+// ptp: a virtual Ethernet pair between the pod and the host, without a bridge: the host routes to each pod.
+// https://www.cni.dev/plugins/current/main/ptp/
+import { any, bool, cidrText, config, int, list, object, oneOf, string } from "../lib/cni/config.ts";
+import { delegate } from "../lib/cni/delegate.ts";
+import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
+import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
+import { main } from "../lib/cni/main.ts";
+import type { Plugin, Request } from "../lib/cni/request.ts";
+import { dnsConf, type IpConfig, type Result } from "../lib/cni/result.ts";
+import { findLink, isUp, removeLink } from "../lib/ip/link.ts";
+import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
+import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { assertConfigured, host, inPod } from "../lib/ip/pod.ts";
+import { assertHostEnd, assertPodEnd, configureHostEnd, configurePodEnd, type Ip } from "../lib/ip/point-to-point.ts";
+import { ensureForwarding } from "../lib/ip/sysctl.ts";
+import { plainDeleteWarning } from "../lib/ip/unplug.ts";
+
+const conf = config({
+  ipam: [object({ type: [string, { default: "" }, "plugin that gives the addresses"] }), "address management: needed"],
+  ipMasq: [bool, { default: false }, "hide pods behind the host's address when they talk to the outside"],
+  ipMasqBackend: [oneOf("nftables", "iptables", ""), "accepted for compatibility: always nftables, through the kernel"],
+  masqExempt: [list(cidrText), { default: [] }, "networks that see pods' own addresses: the cluster's pods and nodes"],
+  mtu: [int, { min: 0, max: 65535 }, "of the pair; 0: the kernel's choice"],
+  dns: [object(dnsConf), "replaces what ipam says of name resolution"],
+  capabilities: [any, "accepted: the runtime's concern"],
+});
+
+type PtpRequest = Request<typeof conf>;
+
+function ipamType({ conf }: PtpRequest): string {
+  if (!conf.ipam?.type) throw badConfig("ipam.type", conf.ipam?.type, "there must be a plugin that gives addresses");
+  return conf.ipam.type;
+}
+
+/** The addresses, each with a gateway: that is who the host's end of the pair is. */
+function wantedIps(ips: readonly IpConfig[], key: string): Ip[] {
+  return ips.map(({ address, gateway }) => {
+    if (gateway === undefined) throw badConfig(key, address, "it has no gateway, which the host's end is to be");
+    return { interface: 1, address, gateway };
+  });
+}
+
+function add(request: PtpRequest): Result {
+  const { conf, netns, ifname, network } = request;
+  const { hostName, label } = namesOf(request);
+  const type = ipamType(request);
+  return inPod(netns, (pod) =>
+    transaction((undo) => {
+      const given = askIpam(request, type, undo);
+      const ips = wantedIps(given.ips, `the address that ipam.type "${type}" gave`);
+      const routes = given.routes ?? [];
+
+      const pair = plugPod(pod, { hostName, label, ifname, mtu: conf.mtu || undefined, address: ips[0]!.address });
+      undo(() => removeLink(host, { name: hostName }));
+      configureHostEnd(host, { name: hostName, index: pair.host.index }, ips, network);
+      configurePodEnd(pod, { ifname, index: pair.pod.index, ips, routes });
+      for (const { gateway } of ips) ensureForwarding(host, gateway.includes(":") ? 6 : 4);
+      if (conf.ipMasq) {
+        const addresses = ips.map(({ address }) => address);
+        ensureMasquerade(host, { network, label, addresses, exempt: conf.masqExempt });
+        undo(() => removeMasquerade(host, { network, label, addresses }));
+      }
+      const interfaces = [
+        { name: hostName, mac: pair.host.mac, mtu: pair.host.mtu },
+        { name: ifname, mac: pair.pod.mac, mtu: pair.pod.mtu ?? pair.host.mtu, sandbox: netns },
+      ];
+      return { interfaces, ips, routes, dns: chooseDns(conf.dns, given.dns) };
+    }),
+  );
+}
+
+function check(request: PtpRequest): void {
+  const { conf, netns, ifname, network, prevResult } = request;
+  const { hostName, label } = namesOf(request);
+  const differs = (what: string) => new CniError(codes.checkFailed, `Cannot use ${what}`);
+  delegate(request, ipamType(request), "CHECK");
+  if (!prevResult) throw badConfig("prevResult", undefined, "CHECK needs the result of ADD");
+  const mine = ownIps(prevResult, ifname);
+  inPod(netns, (pod) => {
+    const inner = findLink(pod, ifname);
+    if (!inner) throw differs(`link "${ifname}": it is not in the container`);
+    const mac = prevResult.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox === netns)?.mac;
+    if (mac && mac.toLowerCase() !== inner.mac)
+      throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
+    if (!isUp(inner)) throw differs(`link "${ifname}": it is down`);
+    // By index, so that pairs that another suite made pass too.
+    const outer = inner.link === undefined ? undefined : findLink(host, inner.link);
+    if (outer?.info?.kind !== "veth") throw differs(`link "${ifname}": its other end is not on the host`);
+    if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
+    assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
+    // What has no gateway is a later plugin's.
+    const ips = wantedIps(
+      mine.filter(({ gateway }) => gateway !== undefined),
+      "prevResult.ips",
+    );
+    assertPodEnd(pod, inner.index, ips);
+    assertHostEnd(host, outer.index, ips);
+    if (conf.ipMasq && outer.name === hostName) {
+      const addresses = ips.map(({ address }) => address);
+      checkMasquerade(host, { network, label, addresses, exempt: conf.masqExempt });
+    }
+  });
+}
+
+function del(request: PtpRequest): void {
+  const { conf, ifname, network, netns, prevResult } = request;
+  const { hostName, label } = namesOf(request);
+  runAll("DEL", [
+    () => {
+      const addresses = prevResult?.ips?.map(({ address }) => address);
+      if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
+    },
+    () => unplugPod(hostName, netns, ifname),
+    // Last: nobody else gets the address while it still answers here.
+    () => {
+      if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
+    },
+  ]);
+}
+
+function gc(request: PtpRequest): void {
+  const { conf, network, validAttachments } = request;
+  const keep = labelsOf(network, validAttachments!);
+  runAll("GC", [
+    () => sweepPods({ network, keep }),
+    () => sweepMasquerade(host, { network, keep }),
+    () => {
+      if (conf.ipam?.type) delegate(request, conf.ipam.type, "GC");
+    },
+  ]);
+}
+
+export const plugin: Plugin<typeof conf> = {
+  conf,
+  add,
+  check,
+  del,
+  gc,
+  status: (request) => {
+    const warning = plainDeleteWarning();
+    if (warning) request.warn(warning);
+    delegate(request, ipamType(request), "STATUS");
+  },
+};
+
+if (import.meta.main) main(plugin);
