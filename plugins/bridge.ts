@@ -16,7 +16,7 @@ import {
   string,
 } from "../lib/cni/config.ts";
 import { delegate } from "../lib/cni/delegate.ts";
-import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
+import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
 import { hostLinkName } from "../lib/cni/identity.ts";
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
@@ -30,6 +30,7 @@ import {
   isPromiscuous,
   isUp,
   type Link,
+  listLinks,
   removeLink,
   setLinkUp,
 } from "../lib/ip/link.ts";
@@ -179,8 +180,9 @@ function add(request: BridgeRequest): Result {
       undo(() => removeLink(host, { name: want.hostName }));
       if (want.vlans.length > 0) setPortVlans(host, pair.host.index, want.vlans, want.keepDefaultVlan);
       if (conf.macspoofchk) {
-        ensureSpoofCheck(host, { label: want.label, port: want.hostName, mac: pair.pod.mac! });
-        undo(() => removeSpoofCheck(host, { label: want.label, port: want.hostName }));
+        const guard = { label: want.label, port: want.hostName, mac: pair.pod.mac! };
+        ensureSpoofCheck(host, guard);
+        undo(() => removeSpoofCheck(host, guard));
       }
 
       const interfaces = [
@@ -214,11 +216,32 @@ function gatewayLink(bridge: Link, vlan: number | undefined, mtu: number | undef
   const name = `${bridge.name}.${vlan}`;
   const there = findLink(host, name);
   if (there) return there;
-  const hostName = hostLinkName(bridge.name!, "gateway", `${vlan}`);
-  const pair = createVeth(host, host, { hostName, podName: name, mtu, master: bridge.index, alias: `${name} gateway` });
-  setPortVlans(host, pair.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
-  setLinkUp(host, pair.pod.index);
-  return findLink(host, name) ?? pair.pod;
+  const hostName = gatewayPort(bridge, vlan);
+  try {
+    const pair = createVeth(host, host, {
+      hostName,
+      podName: name,
+      mtu,
+      master: bridge.index,
+      alias: `${name} gateway`,
+    });
+    setPortVlans(host, pair.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
+    setLinkUp(host, pair.pod.index);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error; // another pod's ADD was quicker
+  }
+  return findLink(host, name)!;
+}
+
+/** The bridge's end of the pair that carries a VLAN's gateway. */
+const gatewayPort = (bridge: Link, vlan: number) => hostLinkName(bridge.name!, "gateway", `${vlan}`);
+
+/** Removes the VLAN's gateway once no pod is left on the bridge; the bridge itself stays, as ever. */
+function sweepGateway({ conf }: BridgeRequest): void {
+  const bridge = conf.vlan ? findLink(host, conf.bridge) : undefined;
+  if (!bridge) return;
+  const port = gatewayPort(bridge, conf.vlan!);
+  if (listLinks(host, { master: bridge.index }).every(({ name }) => name === port)) removeLink(host, { name: port });
 }
 
 function openGateway(link: Link, ips: readonly IpConfig[], force: boolean): void {
@@ -272,7 +295,9 @@ function del(request: BridgeRequest): void {
       if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
     },
     () => {
-      if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName });
+      // With the address of the frame that passes there is nothing to search for.
+      const own = prevResult?.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox)?.mac;
+      if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName, mac: own });
     },
     () => unplugPod(hostName, netns, ifname),
     // Last: nobody else gets the address while it still answers here.
@@ -287,6 +312,7 @@ function gc(request: BridgeRequest): void {
   const keep = labelsOf(network, validAttachments!);
   runAll("GC", [
     () => sweepPods({ network, keep }),
+    () => sweepGateway(request),
     () => sweepMasquerade(host, { network, keep }),
     () => sweepSpoofCheck(host, { network, keep }),
     () => {
