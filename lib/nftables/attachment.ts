@@ -1,5 +1,6 @@
 // Elements that belong to attachments: each one's comment is the label of its attachment (lib/cni/identity.ts), so that it
 // is taken away by whom it belongs to and by nobody else.
+import { equalBytes } from "../netlink/inet.ts";
 import type { Connection, Message, Reply } from "../netlink/socket.ts";
 import { isErrno } from "../sys/libc.ts";
 import { createElements, deleteElements, dumpElements, type Element, getElement, readElements } from "./element.ts";
@@ -12,6 +13,12 @@ export type NamedSet = Pick<SetSpec, "table" | "name">;
 export interface Place {
   set: NamedSet;
   key: Uint8Array;
+  /** What a map has for the key. */
+  data?: Uint8Array;
+  /** 0: packets that find it are counted. */
+  packets?: 0;
+  /** Called with the label of another attachment that has this place: what it throws is the answer. */
+  taken?(holder: string): void;
 }
 
 /** A set and what is in it. */
@@ -25,8 +32,8 @@ const inMessage = 1024;
 const inTransaction = 4096;
 
 /**
- * Puts elements with this label at these places; those of other labels give way. As a rule that is one look and one
- * transaction of the elements alone. If a required set is missing, or only some places are free, what `prepare` returns
+ * Puts elements with this label at these places; those of other labels give way, unless `taken` of the place throws. As a
+ * rule that is one look and one transaction of the elements alone. If a required set is missing, or only some places are free, what `prepare` returns
  * comes first, in the same transaction.
  */
 export function ensureElements(
@@ -39,7 +46,9 @@ export function ensureElements(
   const looks = [getGeneration()];
   for (const set of required) looks.push(getSet(set));
   for (const { set, key } of places) looks.push(getElement(set, key));
-  const additions = places.map(({ set, key }) => createElements(set, [{ key, comment: label }]));
+  const additions = places.map(({ set, key, data, packets }) =>
+    createElements(set, [{ key, data, comment: label, packets }]),
+  );
   for (let attempt = 1; ; attempt++) {
     const replies = connection.try(...looks);
     const generation = generationIn(replies[0]!);
@@ -48,9 +57,12 @@ export function ensureElements(
     const taken: Message[] = [];
     for (let at = 0; at < required.length; at++) ready = isFound(replies[1 + at]!) && ready;
     for (let at = 0; at < places.length; at++) {
+      const place = places[at]!;
       const element = elementOf(replies[1 + required.length + at]!);
-      if (element) taken.push(deleteElements(places[at]!.set, [element]));
-      if (element?.comment === label) own++;
+      if (!element) continue;
+      taken.push(deleteElements(place.set, [element]));
+      if (element.comment !== label) place.taken?.(element.comment ?? "");
+      else if (!place.data || (element.data && equalBytes(element.data, place.data))) own++;
     }
     if (ready && own === places.length) return;
     // A batch that fails half way waits for readers of the old state (8 ms and more), so it is not tried on the off-chance.

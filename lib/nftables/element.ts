@@ -2,6 +2,7 @@
 import { attrs, be32, list, text } from "../netlink/attr.ts";
 import { type Answer, type Message, NLM_F_CREATE, NLM_F_EXCL } from "../netlink/socket.ts";
 import { value } from "./data.ts";
+import { type Expression, expression } from "./expression.ts";
 import { attributesOf, message } from "./message.ts";
 import type { SetSpec } from "./set.ts";
 import { elementUserdata } from "./userdata.ts";
@@ -12,13 +13,22 @@ const NFT_MSG_DELSETELEM = 14;
 const NFTA_LIST_ELEM = 1;
 const NFT_SET_ELEM_INTERVAL_END = 1;
 
-const element = attrs({ key: [1, value], flags: [3, be32], userdata: [6, elementUserdata] });
+const element = attrs({
+  key: [1, value],
+  data: [2, value],
+  flags: [3, be32],
+  userdata: [6, elementUserdata],
+  each: [7, expression],
+});
 const fields = attrs({ table: [1, text], set: [2, text], elements: [3, list(NFTA_LIST_ELEM, element)] });
 
-/** One element: its key as bytes. `end`: the first key after an interval. */
+/** One element: its key as bytes; `data` of a map. `end`: the first key after an interval. */
 export interface Element {
   key: Uint8Array;
+  data?: Uint8Array;
   comment?: string;
+  /** How many packets found it: counted if the element was made with a number here. */
+  packets?: number;
   end?: boolean;
 }
 
@@ -41,13 +51,19 @@ function change(
       fields.write(to, {
         table: table.name,
         set: name,
-        elements: elements?.map(({ key, comment, end }) => ({
+        elements: elements?.map(({ key, data, comment, packets, end }) => ({
           key,
+          data: kind === NFT_MSG_NEWSETELEM ? data : undefined,
           flags: end ? NFT_SET_ELEM_INTERVAL_END : undefined,
           userdata: kind === NFT_MSG_NEWSETELEM && comment !== undefined ? { comment } : undefined,
+          each: kind === NFT_MSG_NEWSETELEM && packets !== undefined ? counterFrom(packets) : undefined,
         })),
       }),
   );
+}
+
+function counterFrom(packets: number): Expression {
+  return { name: "counter", bytes: 0n, packets: BigInt(packets) };
 }
 
 /** Adds elements. EEXIST if one of those keys is there: without that, the old comment would stay silently. */
@@ -73,9 +89,11 @@ export function dumpElements(set: Named): Message {
 /** Reads an NFT_MSG_NEWSETELEM, which carries several elements. */
 export function readElements(answer: Answer): Element[] {
   const { elements = [] } = fields.read(attributesOf(answer));
-  return elements.map(({ key = new Uint8Array(0), flags = 0, userdata }) => {
+  return elements.map(({ key = new Uint8Array(0), data, flags = 0, userdata, each }) => {
     const read: Element = { key };
+    if (data) read.data = data;
     if (userdata?.comment !== undefined) read.comment = userdata.comment;
+    if (each?.name === "counter" && "packets" in each) read.packets = Number(each.packets);
     if (flags & NFT_SET_ELEM_INTERVAL_END) read.end = true;
     return read;
   });

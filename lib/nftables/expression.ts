@@ -1,16 +1,19 @@
 // Expressions: the steps of a rule, each by name with its own attributes. linux/netfilter/nf_tables.h NFTA_EXPR_*.
 import { bytes, eachAttr, type Type, text, type Values, writeAttr } from "../netlink/attr.ts";
 import { equalBytes } from "../netlink/inet.ts";
+import { bitwise } from "./expr/bitwise.ts";
 import { cmp } from "./expr/cmp.ts";
 import { counter } from "./expr/counter.ts";
+import { fib } from "./expr/fib.ts";
 import { immediate } from "./expr/immediate.ts";
 import { lookup } from "./expr/lookup.ts";
 import { masq } from "./expr/masq.ts";
 import { meta } from "./expr/meta.ts";
+import { nat } from "./expr/nat.ts";
 import { payload } from "./expr/payload.ts";
 
 /** Every expression that rules are made of here: one file each in expr/. */
-export const expressions = { cmp, counter, immediate, lookup, masq, meta, payload };
+export const expressions = { bitwise, cmp, counter, fib, immediate, lookup, masq, meta, nat, payload };
 
 type Known = { [N in keyof typeof expressions]: { name: N } & Values<(typeof expressions)[N]["fields"]> };
 

@@ -54,6 +54,11 @@ export function appendRule(rule: Rule): Message {
   return change("add", NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, rule);
 }
 
+/** Adds a rule at the chain's beginning. */
+export function insertRule(rule: Rule): Message {
+  return change("insert", NFT_MSG_NEWRULE, NLM_F_CREATE, rule);
+}
+
 /** Puts a rule in the place of the one with its handle. */
 export function replaceRule(rule: Rule & { handle: bigint }): Message {
   return change("replace", NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_REPLACE, rule);

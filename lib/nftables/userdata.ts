@@ -34,5 +34,5 @@ function records<const F extends Fields>(fields: F): Type<Values<F>> {
 
 export const ruleUserdata = records({ comment: [0, text] });
 export const elementUserdata = records({ comment: [0, text] });
-/** `keyOrder` is how nft(8) reads keys to show them: 1 as this machine's numbers, 2 from the highest byte on. */
-export const setUserdata = records({ keyOrder: [0, u32], comment: [7, text] });
+/** `keyOrder` and `dataOrder` are how nft(8) reads keys and data to show them: 1 as this machine's numbers, 2 from the highest byte on. */
+export const setUserdata = records({ keyOrder: [0, u32], dataOrder: [1, u32], comment: [7, text] });

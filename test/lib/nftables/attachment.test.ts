@@ -84,6 +84,33 @@ test("a place of another label is deleted and made in one batch, as the old comm
   expect(types(transport.sends)[1]).toEqual([BATCH, NEWTABLE, DELSETELEM, NEWSETELEM, 17]);
 });
 
+test("a place of another label that must not give way is left alone, and its holder named", () => {
+  const transport = scripted([["found", element(2, "net/b/eth0")]], []);
+  const taken = (holder: string) => {
+    throw new Error(`taken by ${holder}`);
+  };
+  const add = () =>
+    ensureElements(new Connection(transport), "net/a/eth0", [{ ...places[0]!, taken }], [nets], prepare);
+  expect(add).toThrow("taken by net/b/eth0");
+  expect(transport.sends).toHaveLength(1);
+});
+
+test.each([
+  ["the same data is left as it is", 80, 1],
+  ["other data is deleted and made in one batch", 81, 2],
+] as const)("a place of this label with %s", (_, port, sends) => {
+  const there = { ...element(2, "net/a/eth0"), data: Uint8Array.of(port) };
+  const transport = scripted([["found", there]], ["done"]);
+  const place = { ...places[0]!, data: Uint8Array.of(80), packets: 0 as const };
+  ensureElements(new Connection(transport), "net/a/eth0", [place], [nets], prepare);
+  expect(transport.sends).toHaveLength(sends);
+  const [, change] = transport.sends;
+  if (change)
+    expect(readElements({ type: NEWSETELEM, payload: change[3]!.payload })).toEqual([
+      { ...element(2, "net/a/eth0"), data: Uint8Array.of(80), packets: 0 },
+    ]);
+});
+
 test.each([
   ["the place was taken", EEXIST, ["found", ENOENT]],
   ["the set was removed", ENOENT, ["found", ENOENT]],

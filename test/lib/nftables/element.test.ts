@@ -56,6 +56,32 @@ test("an interval is its first key, and the first after it marked as an end", ()
   expect(readElements({ type: 0x0a0c, payload: bytes })).toEqual(elements);
 });
 
+test("an element of a map has data, and may count the packets that find it", () => {
+  const mapping: Element = { key: hex("06 00 00 00 1f 90 00 00"), data: hex("0a 01 00 02 00 50 00 00"), packets: 7 };
+  const bytes = hex(`${head}
+    54 00 03 80
+    50 00 01 80
+    10 00 01 80
+    0c 00 01 00
+    06 00 00 00 1f 90 00 00  TCP, port 8080
+    10 00 02 80          NFTA_SET_ELEM_DATA
+    0c 00 01 00
+    0a 01 00 02 00 50 00 00  10.1.0.2, port 80
+    2c 00 07 80          NFTA_SET_ELEM_EXPR
+    0c 00 01 00
+    "counter" 00
+    1c 00 02 80          NFTA_EXPR_DATA
+    0c 00 01 00          NFTA_COUNTER_BYTES
+    00 00 00 00 00 00 00 00
+    0c 00 02 00          NFTA_COUNTER_PACKETS
+    00 00 00 00 00 00 00 07`);
+  expect(rows(bodyOf(createElements(set, [mapping])))).toEqual(rows(bytes));
+  expect(readElements({ type: 0x0a0c, payload: bytes })).toEqual([mapping]);
+  expect(rows(bodyOf(deleteElements(set, [mapping])))).toEqual(
+    rows(hex(`${head}\n18 00 03 80\n14 00 01 80\n10 00 01 80\n0c 00 01 00\n06 00 00 00 1f 90 00 00`)),
+  );
+});
+
 test.each([
   ["deleted", deleteElements(set, [element]), 0x0a0e],
   ["found", getElement(set, element.key), 0x0a0d],

@@ -3,6 +3,7 @@ import {
   appendRule,
   deleteRule,
   dumpRules,
+  insertRule,
   placeRule,
   type Rule,
   readRule,
@@ -41,6 +42,8 @@ test("a rule is appended as nft(8) does it", () => {
   expect(appendRule(rule)).toMatchObject({ type: 0x0a06, flags: 0xc00 });
   expect(appendRule(rule).label).toBe('add rule "podnet" of chain inet tenon rest');
   expect(rows(bodyOf(appendRule(rule)))).toEqual(rows(bytes(names, content)));
+  expect(insertRule(rule)).toMatchObject({ type: 0x0a06, flags: 0x400 });
+  expect(rows(bodyOf(insertRule(rule)))).toEqual(rows(bytes(names, content)));
 });
 
 test("a rule is replaced and deleted by its handle", () => {

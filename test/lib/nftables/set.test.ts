@@ -89,6 +89,55 @@ const cases: [what: string, set: SetSpec, bytes: string][] = [
     0a 00 0d 00
     00 04 00 00 00 00 00 00`,
   ],
+  [
+    "with data, a map, of protocol and port to address and port",
+    {
+      table: inet,
+      name: "maps",
+      key: ["inet_proto", "inet_service"],
+      data: ["ipv4_addr", "inet_service"],
+    },
+    `${head}
+    09 00 02 00
+    "maps" 00 00 00 00
+    08 00 03 00
+    00 00 00 08            NFT_SET_MAP
+    08 00 04 00
+    00 00 03 0d            12 << 6 | 13
+    08 00 05 00
+    00 00 00 08
+    08 00 06 00            NFTA_SET_DATA_TYPE
+    00 00 01 cd            7 << 6 | 13
+    08 00 07 00            NFTA_SET_DATA_LEN
+    00 00 00 08
+    08 00 0a 00
+    00 00 00 01
+    10 00 0d 00
+    00 04 00 00 00 00      keys side by side have no order
+    01 04 00 00 00 00      nor has such data`,
+  ],
+  [
+    "with data, a map, of names of links to numbers",
+    { table: inet, name: "maps", key: ["ifname"], data: ["mark"] },
+    `${head}
+    09 00 02 00
+    "maps" 00 00 00 00
+    08 00 03 00
+    00 00 00 08
+    08 00 04 00
+    00 00 00 29
+    08 00 05 00
+    00 00 00 10
+    08 00 06 00
+    00 00 00 13            mark
+    08 00 07 00
+    00 00 00 04
+    08 00 0a 00
+    00 00 00 01
+    10 00 0d 00
+    00 04 01 00 00 00
+    01 04 01 00 00 00      the data is shown in this machine's order`,
+  ],
 ];
 
 test.each(cases)("a set %s is written and read", (_, set, bytes) => {
@@ -98,7 +147,9 @@ test.each(cases)("a set %s is written and read", (_, set, bytes) => {
 });
 
 test("every kind of key is in a case above", () => {
-  expect(new Set(cases.flatMap(([, { key }]) => key))).toEqual(new Set(Object.keys(keys) as Key[]));
+  expect(new Set(cases.flatMap(([, { key, data = [] }]) => [...key, ...data]))).toEqual(
+    new Set(Object.keys(keys) as Key[]),
+  );
 });
 
 test("keys side by side begin at whole registers", () => {

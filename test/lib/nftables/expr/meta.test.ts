@@ -18,6 +18,15 @@ test.each([
     { register: 9, key: metaKeys.oifname },
     "08 00 01 00 00 00 00 09 08 00 02 00 00 00 00 07",
   ],
+  [
+    "of the mark, which is set",
+    { key: metaKeys.mark, from: 1 },
+    `08 00 02 00
+     00 00 00 03  NFT_META_MARK
+     08 00 03 00  NFTA_META_SREG
+     00 00 00 01`,
+  ],
+  ["of the protocol", { register: 9, key: metaKeys.l4proto }, "08 00 01 00 00 00 00 09 08 00 02 00 00 00 00 10"],
 ] as const)("meta %s is what nft(8) sends", (_, values, bytes) => {
   expect(rows(written<any>(meta, values))).toEqual(rows(hex(bytes)));
   expect(meta.read(hex(bytes))).toEqual(values as any);
