@@ -74,19 +74,19 @@ export function withStoreIfAny<T>(place: Place, body: (store: Store) => T): T | 
 
 function withDirectory<T>(directory: number, { cache }: Place, body: (store: Store) => T): T {
   try {
-    const lock = open("lock", O_RDONLY | O_CREAT, 0o750, directory);
+    const lock = open("lock", O_RDWR | O_CREAT, 0o750, directory); // NFS locks only what is open for writing
     try {
-      // The directory too: people clear the whole folder when addresses run out, while others wait for its lock.
-      return withLock(lock, () =>
-        withLock(directory, () => {
-          const store = new Store(directory, cache);
-          try {
-            return body(store);
-          } finally {
-            store.close();
-          }
-        }),
-      );
+      return withLock(lock, () => {
+        // The directory too, where that can be: people clear the whole folder when addresses run out, while others wait
+        // for its lock. Closing it unlocks it.
+        while (system("flock", directory, 2) < 0 && errno() === 4);
+        const store = new Store(directory, cache);
+        try {
+          return body(store);
+        } finally {
+          store.close();
+        }
+      });
     } finally {
       close(lock);
     }
