@@ -7,7 +7,7 @@
 // subnet itself, multicast, and the network's exempt networks. The fingerprint tells these apart, so that an ADD with
 // other exemptions finds its set missing and puts its own in place; the rule is replaced in the same transaction.
 // DEL takes elements alone: sets and rules stay for the next pod (making the first costs the kernel 24 ms). GC removes
-// those of a network without pods, and with the last of them the table.
+// those of a network without pods, and with the last of them the table; so does the first pod of another network.
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import { type Cidr, equalBytes, formatCidr, formatIp, networkOf, parseCidr } from "../netlink/inet.ts";
@@ -129,10 +129,20 @@ export function ensureMasquerade(ns: Namespace, masquerade: Masquerade): void {
   ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all));
 }
 
-/** Whatever is missing of what must be there before the elements. */
+/**
+ * Whatever is missing of what must be there before the elements. What networks without pods left goes at this occasion:
+ * a runtime that never calls GC would let it pile up as networks come and go.
+ */
 function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
-  const sets = listSets(connection, inet).map(({ name }) => name);
+  const there = listSets(connection, inet);
+  const sets = there.map(({ name }) => name);
   const rules = listRules(connection, postrouting);
+  const idle = there.filter(
+    (set) =>
+      set.name.startsWith("masq/") &&
+      all.every((wanted) => wanted.set.name !== set.name) &&
+      listElements(connection, set).length === 0,
+  );
   const changes = [addTable(inet), addChain(postrouting)];
   const done = new Set<string>();
   for (const { set, exempt, networks, place, rule } of all) {
@@ -144,7 +154,8 @@ function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
     const others = sets.filter((name) => name.startsWith(`exempt/${place}/`) && name !== exempt.name);
     changes.push(...others.map((name) => deleteSet({ table: inet, name })));
   }
-  return changes;
+  const gone = partsOf(idle, there, rules);
+  return [...changes, ...gone.rules.map(deleteRule), ...gone.sets.map(deleteSet)];
 }
 
 /**
@@ -203,16 +214,27 @@ export function sweepMasquerade(
 
 /** Takes away member sets that are empty, with their rules and exemptions; the table too if nothing else is in it. */
 function clear(connection: Connection, empty: readonly NamedSet[]): Message[] {
-  const places = empty.map(({ name }) => name.slice("masq/".length));
-  const isGone = (name: string) =>
-    places.some((place) => name === `masq/${place}` || name.startsWith(`exempt/${place}/`));
   const sets = listSets(connection, inet);
   const rules = listRules(connection, postrouting);
-  const goneSets = sets.filter(({ name }) => isGone(name));
-  const goneRules = rules.filter(({ comment = "" }) => places.includes(comment));
+  const gone = partsOf(empty, sets, rules);
   const chains = connection.dump(dumpChains(inet)).map(readChain);
   const others = chains.filter(({ table, name }) => table.name === inet.name && name !== postrouting.name);
-  if (goneSets.length === sets.length && goneRules.length === rules.length && others.length === 0)
+  if (gone.sets.length === sets.length && gone.rules.length === rules.length && others.length === 0)
     return [deleteTable(inet)];
-  return [...goneRules.map(deleteRule), ...goneSets.map(deleteSet)];
+  return [...gone.rules.map(deleteRule), ...gone.sets.map(deleteSet)];
+}
+
+/** The sets and rules of the places whose sets of members are named. */
+function partsOf<S extends NamedSet, R extends { comment?: string }>(
+  members: readonly NamedSet[],
+  sets: readonly S[],
+  rules: readonly R[],
+): { sets: S[]; rules: R[] } {
+  const places = members.map(({ name }) => name.slice("masq/".length));
+  const isOfPlace = (name: string) =>
+    places.some((place) => name === `masq/${place}` || name.startsWith(`exempt/${place}/`));
+  return {
+    sets: sets.filter(({ name }) => isOfPlace(name)),
+    rules: rules.filter(({ comment = "" }) => places.includes(comment)),
+  };
 }

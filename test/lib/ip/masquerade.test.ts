@@ -77,6 +77,20 @@ async function ruleset(): Promise<Ruleset> {
 
 const members = (all: Ruleset) => Object.entries(all.sets).filter(([name]) => name.startsWith("masq/"));
 
+test("the first pod of a network takes along what networks without pods left, and nothing of those with pods", async () => {
+  await open();
+  for (const network of ["idle", "busy"]) ensureMasquerade(ns, pod(2, network));
+  removeMasquerade(ns, pod(2, "idle"));
+  const left = await ruleset();
+  expect(left.rules.some((place) => place.startsWith("idle/"))).toBe(true);
+  ensureMasquerade(ns, pod(3, "fresh"));
+  const after = await ruleset();
+  expect(Object.keys(after.sets).filter((name) => /^(masq|exempt)\/idle\//.test(name))).toEqual([]);
+  expect(after.rules.map((place) => place.split("/")[0]).sort()).toEqual(["busy", "busy", "fresh", "fresh"]);
+  checkMasquerade(ns, pod(2, "busy"));
+  checkMasquerade(ns, pod(3, "fresh"));
+});
+
 describe("the state", () => {
   beforeEach(() => open());
 
