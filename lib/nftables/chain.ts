@@ -59,6 +59,13 @@ export function deleteChain(chain: Chain): Message {
   );
 }
 
+/** Asks for one chain. ENOENT if it or its table is missing. */
+export function getChain(chain: Chain): Message {
+  return message(`find ${nameOf(chain)}`, NFT_MSG_GETCHAIN, 0, chain.table.family, (to) =>
+    fields.write(to, { table: chain.table.name, name: chain.name }),
+  );
+}
+
 /** Asks for the chains of the table's family: no kernel filters them by table. */
 export function dumpChains(table: Table): Message {
   return message(`list chains of table ${table.family} ${table.name}`, NFT_MSG_GETCHAIN, 0, table.family, (to) =>

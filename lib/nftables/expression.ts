@@ -4,6 +4,7 @@ import { equalBytes } from "../netlink/inet.ts";
 import { bitwise } from "./expr/bitwise.ts";
 import { cmp } from "./expr/cmp.ts";
 import { counter } from "./expr/counter.ts";
+import { ct } from "./expr/ct.ts";
 import { fib } from "./expr/fib.ts";
 import { immediate } from "./expr/immediate.ts";
 import { lookup } from "./expr/lookup.ts";
@@ -13,7 +14,7 @@ import { nat } from "./expr/nat.ts";
 import { payload } from "./expr/payload.ts";
 
 /** Every expression that rules are made of here: one file each in expr/. */
-export const expressions = { bitwise, cmp, counter, fib, immediate, lookup, masq, meta, nat, payload };
+export const expressions = { bitwise, cmp, counter, ct, fib, immediate, lookup, masq, meta, nat, payload };
 
 type Known = { [N in keyof typeof expressions]: { name: N } & Values<(typeof expressions)[N]["fields"]> };
 

@@ -6,11 +6,14 @@
 //   bridge  forward      filter  forward      -200 (filter)       reserved: policies between ports of one bridge
 //   inet    prerouting   nat     prerouting   -100 (dstnat)       published ports: port-mapping
 //   inet    output       nat     output       -100 (dstnat)       published ports, from the host itself
-//   inet    forward      filter  forward         0 (filter)       reserved: policies, security groups
+//   inet    policy       filter  forward       -10                reserved: policies, security groups
+//   inet    forward      filter  forward         0 (filter)       bridges apart, pods let through: forward-filter
 //   inet    postrouting  nat     postrouting   100 (srcnat)       masquerade; sources of published ports
 //
 // One bit of packet marks is ours, from a published port's new destination to its new source: see `publishedMark`.
-// Base chains accept what no rule speaks of: what is not ours is decided by others' tables.
+// Base chains accept what no rule speaks of: what is not ours is decided by others' tables. A packet passes every base chain
+// of its hook: a drop in one is the end of it, an accept only of that chain. So policies have a chain of their own, where
+// neither they nor the rules of `forward` can overrule the other; and nothing here lets through what another table drops.
 import type { Chain } from "./chain.ts";
 import type { Table } from "./table.ts";
 
@@ -33,6 +36,12 @@ export const output: Chain = {
   table: inet,
   name: "output",
   base: { type: "nat", hook: "output", priority: -100, policy: "accept" },
+};
+
+export const forward: Chain = {
+  table: inet,
+  name: "forward",
+  base: { type: "filter", hook: "forward", priority: 0, policy: "accept" },
 };
 
 export const postrouting: Chain = {

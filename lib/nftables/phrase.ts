@@ -5,6 +5,7 @@ import { type Cidr, networkOf } from "../netlink/inet.ts";
 import type { Verdict } from "./data.ts";
 import { maskXor } from "./expr/bitwise.ts";
 import { comparisons } from "./expr/cmp.ts";
+import { connectionKeys, states } from "./expr/ct.ts";
 import { addressType, ofDestination } from "./expr/fib.ts";
 import { verdictRegister } from "./expr/immediate.ts";
 import { inverted } from "./expr/lookup.ts";
@@ -47,6 +48,8 @@ export const daddr = { 4: inHeader("network", target[4], 4, 4), 6: inHeader("net
 export const etherSaddr: Field = inHeader("link", 6, 6);
 /** The name of the link that a packet came by. */
 export const iifname: Field = ofMeta("iifname", 16);
+/** The name of the link that a packet leaves by. */
+export const oifname: Field = ofMeta("oifname", 16);
 /** The number of the protocol that an IP packet carries. */
 export const l4proto: Field = ofMeta("l4proto", 1);
 /** The destination port: TCP, UDP, SCTP and DCCP have it at the same place. */
@@ -133,6 +136,16 @@ function linkBytes(name: string): Uint8Array {
   bytes.set(new TextEncoder().encode(name));
   return bytes;
 }
+
+/** The packet belongs to a connection that was let through, or to one that such a connection announced. */
+export const established: Phrase = compared(
+  [
+    { name: "ct", register: register(0), key: connectionKeys.state },
+    masked(register(0), word(states.established | states.related)),
+  ],
+  "unequal",
+  word(0),
+);
 
 const RTN_LOCAL = 2;
 

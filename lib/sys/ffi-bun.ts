@@ -53,13 +53,14 @@ export function sha512(text: string): Uint8Array {
   return new Bun.CryptoHasher("sha512").update(text).digest();
 }
 
-/** Runs a program to its end: `input` on its stdin, stderr passed through. Status -1 if a signal ended it; throws if it cannot be run. */
+/** Runs a program, with arguments, to its end: `input` on its stdin, stderr passed through. Status -1 if a signal ended it; throws if it cannot be run. */
 export function runProgram(
   path: string,
   env: Record<string, string>,
   input: Uint8Array,
+  args: readonly string[] = [],
 ): { status: number; output: string } {
-  const child = Bun.spawnSync([path], { env, stdin: input as any, stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawnSync([path, ...args], { env, stdin: input as any, stdout: "pipe", stderr: "inherit" });
   return { status: child.exitCode ?? -1, output: child.stdout.toString() };
 }
 

@@ -62,11 +62,12 @@ export function sha512(text: string): Uint8Array {
   return createHash("sha512").update(text).digest();
 }
 
-/** Runs a program to its end: `input` on its stdin, stderr passed through. Status -1 if a signal ended it; throws if it cannot be run. */
+/** Runs a program, with arguments, to its end: `input` on its stdin, stderr passed through. Status -1 if a signal ended it; throws if it cannot be run. */
 export function runProgram(
   path: string,
   env: Record<string, string>,
   input: Uint8Array,
+  args: readonly string[] = [],
 ): { status: number; output: string } {
   // Deno offers no input to a program that it waits for (its node:child_process does, but hangs when much is written
   // back, and leaves the environment as it is). So the input is a file in memory, inherited in the place of our stdin.
@@ -77,8 +78,8 @@ export function runProgram(
   const own = fcntl!(0, F_DUPFD_CLOEXEC, 3);
   dup2!(file, 0);
   try {
-    const options = { env, clearEnv: true, stdin: "inherit", stderr: "inherit" } as const;
-    const { code, signal, stdout } = new Deno.Command(path, options).outputSync();
+    const options: Deno.CommandOptions = { env, clearEnv: true, stdin: "inherit", stderr: "inherit" };
+    const { code, signal, stdout } = new Deno.Command(path, { ...options, args: [...args] }).outputSync();
     return { status: signal ? -1 : code, output: new TextDecoder().decode(stdout) };
   } finally {
     if (own < 0) close!(0);

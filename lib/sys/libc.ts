@@ -28,6 +28,7 @@ const numbers = {
   socket: [41, 198],
   bind: [49, 200],
   setsockopt: [54, 208],
+  getsockopt: [55, 209],
   sendto: [44, 206],
   recvfrom: [45, 207],
   setns: [308, 268],

@@ -105,6 +105,7 @@ function programs() {
     stdin: [system("fstatfs", 0, new Uint8Array(128)) === 0, file.readAll(0).length], // still our own
     deaf: runProgram("/bin/true", {}, bytes("y".repeat(1_000_000))).status, // it never reads its stdin
     environment: runProgram("/usr/bin/env", { ONLY: "this" }, bytes("")).output,
+    arguments: runProgram("/bin/sh", {}, bytes(""), ["-c", 'echo "$0:$1"', "a b", ""]).output,
     killed: killed.status,
     missing: refused(() => runProgram(`${folder}/none`, {}, bytes(""))),
     forbidden: refused(() => runProgram(folder, {}, bytes(""))),

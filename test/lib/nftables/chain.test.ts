@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { addChain, type Chain, deleteChain, dumpChains, readChain } from "../../../lib/nftables/chain.ts";
+import { addChain, type Chain, deleteChain, dumpChains, getChain, readChain } from "../../../lib/nftables/chain.ts";
 import { bodyOf, hex, rows } from "../../helpers/bytes.ts";
 
 const inet = { family: "inet", name: "tenon" } as const;
@@ -65,11 +65,13 @@ test("a chain without a base has neither hook nor policy", () => {
   expect(readChain({ type: 0x0a03, payload: bytes })).toEqual(chain);
 });
 
-test("a chain is deleted by name, and listed by family", () => {
+test("a chain is deleted and asked for by name, and listed by family", () => {
   expect(deleteChain(nat)).toMatchObject({ label: "delete chain inet tenon postrouting", type: 0x0a05 });
   expect(rows(bodyOf(deleteChain(nat)))).toEqual(
     rows(hex('01 00 00 00 0a 00 01 00 "tenon" 00 00 00 10 00 03 00 "postrouting" 00')),
   );
+  expect(getChain(nat)).toMatchObject({ label: "find chain inet tenon postrouting", type: 0x0a04, flags: 0 });
+  expect(rows(bodyOf(getChain(nat)))).toEqual(rows(bodyOf(deleteChain(nat))));
   expect(dumpChains(inet)).toMatchObject({ type: 0x0a04, flags: 0 });
   expect(bodyOf(dumpChains(bridge))[0]).toBe(7);
 });

@@ -37,6 +37,7 @@ test("every chain is made with the hook and priority that the layout fixes, and 
   expect(Object.fromEntries(bare)).toEqual({
     "inet tenon prerouting": "nat hook prerouting priority -100; policy accept;",
     "inet tenon output": "nat hook output priority -100; policy accept;",
+    "inet tenon forward": "filter hook forward priority 0; policy accept;",
     "inet tenon postrouting": "nat hook postrouting priority 100; policy accept;",
     "bridge tenon prerouting": "filter hook prerouting priority -300; policy accept;",
   });

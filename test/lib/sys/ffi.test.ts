@@ -45,6 +45,7 @@ const expected = {
     stdin: [true, 5],
     deaf: 0,
     environment: "ONLY=this\n",
+    arguments: "a b:\n",
     killed: -1,
     missing: true,
     forbidden: true,
