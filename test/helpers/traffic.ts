@@ -22,7 +22,11 @@ async function send(address: string, rate: number, seconds: number): Promise<voi
     // After a pause of more than 50 ms what is due is forgotten: no flood.
     const due = Math.min(Math.floor((now / 1000) * frames) - sent, Math.ceil(frames / 20));
     for (let left = due; left > 0; left -= 64) {
-      sockets[turn++ % sockets.length]!.sendMany(left < 64 ? batch.slice(0, 3 * left) : batch);
+      try {
+        sockets[turn++ % sockets.length]!.sendMany(left < 64 ? batch.slice(0, 3 * left) : batch);
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ENOBUFS") throw error; // the shaper's queue is full: what we are here for
+      }
     }
     sent = Math.floor((now / 1000) * frames);
     await Bun.sleep(1);
