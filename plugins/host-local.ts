@@ -104,27 +104,32 @@ function rangeSetsOf(request: HostLocalRequest, settings = settingsOf(request)):
 
 /** The address that each set is asked for, undefined for any. */
 function requestedOf({ conf, args }: HostLocalRequest, sets: readonly RangeSet[]): (bigint | undefined)[] {
+  /** What is asked for, and by which key. */
+  const wanted = new Map<bigint, string>();
+  const ask = (key: string, addresses: readonly bigint[] | undefined) => {
+    for (const address of addresses ?? []) wanted.set(address, key);
+  };
   const named = parseArgs(args, ["IP"]).IP;
-  const wanted = new Set([
-    ...(named ? named.split(",").map((text) => requestedAddress.read(text, "CNI_ARGS IP", {})) : []),
-    ...(conf.args?.().cni?.ips ?? []),
-    ...(conf.runtimeConfig?.().ips ?? []),
-  ]);
+  if (named)
+    ask(
+      "CNI_ARGS IP",
+      named.split(",").map((text) => requestedAddress.read(text, "CNI_ARGS IP", {})),
+    );
+  ask("args.cni.ips", conf.args?.().cni?.ips);
+  ask("runtimeConfig.ips", conf.runtimeConfig?.().ips);
   if (wanted.size === 0) return [];
   const requested = sets.map((set) => {
-    const address = [...wanted].find((address) => rangeOf(set, address));
-    if (address === undefined) return undefined;
-    wanted.delete(address);
-    if (isUsable(set, address)) return address;
-    const isGateway = rangeOf(set, address)!.gateway === address;
-    throw badConfig("requested address", toText(address), isGateway ? "it is the gateway" : "it is never given out");
+    for (const [address, key] of wanted) {
+      const range = rangeOf(set, address);
+      if (!range) continue;
+      wanted.delete(address);
+      if (isUsable(set, address)) return address;
+      throw badConfig(key, toText(address), range.gateway === address ? "it is the gateway" : "it is never given out");
+    }
+    return undefined;
   });
-  for (const address of wanted) {
-    throw badConfig(
-      "requested address",
-      toText(address),
-      `no further range set has it: ${sets.map(describe).join(" ")}`,
-    );
+  for (const [address, key] of wanted) {
+    throw badConfig(key, toText(address), `no further range set has it: ${sets.map(describe).join(" ")}`);
   }
   return requested;
 }
