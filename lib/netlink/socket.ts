@@ -114,13 +114,7 @@ class SocketTransport implements Transport {
 
   receive(wait: boolean): Uint8Array {
     for (;;) {
-      const length = system(
-        "recvfrom",
-        this.fd,
-        received,
-        received.length,
-        MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT),
-      );
+      const length = system("recvfrom", this.fd, received, received.length, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
       if (length > received.length) throw new RangeError(`Cannot receive ${length} bytes: over the buffer`);
       // A copy: the buffer is used again by the next datagram.
       if (length >= 0) return new Uint8Array(received.subarray(0, length));

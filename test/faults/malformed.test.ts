@@ -264,7 +264,8 @@ test("configurations cut and garbled as text", async () => {
       });
       const error = judge(`text ${JSON.stringify(garbled)}`, outcome);
       if (!error) await call(node, "DEL", garbled, { netns: pod.path, type: "bridge" });
-      if (round % 20 === 19) await unchanged(node, before, garbled, [...settles, /^\+ file .*(\/|\/lock)$/, /nft/, /cni0/]);
+      if (round % 20 === 19)
+        await unchanged(node, before, garbled, [...settles, /^\+ file .*(\/|\/lock)$/, /nft/, /cni0/]);
     }
   } finally {
     await node.close();
