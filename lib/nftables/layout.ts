@@ -6,7 +6,7 @@
 //   bridge  forward      filter  forward      -200 (filter)       reserved: policies between ports of one bridge
 //   inet    prerouting   nat     prerouting   -100 (dstnat)       published ports: port-mapping
 //   inet    output       nat     output       -100 (dstnat)       published ports, from the host itself
-//   inet    policy       filter  forward       -10                reserved: policies, security groups
+//   inet    policies     filter  forward       -10                reserved: policies, security groups
 //   inet    forward      filter  forward         0 (filter)       bridges apart, pods let through: forward-filter
 //   inet    postrouting  nat     postrouting   100 (srcnat)       masquerade; sources of published ports
 //

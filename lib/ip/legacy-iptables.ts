@@ -1,0 +1,184 @@
+// The filter of iptables-legacy, which nftables neither shows nor changes. Whether its FORWARD drops is read from the kernel
+// (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: struct ipt_getinfo, ipt_get_entries, ipt_entry).
+// To change it is to replace the whole table, under the lock of iptables: that is left to iptables, the one program that
+// this suite ever executes here, and only where that filter is in use.
+import { CniError, codes } from "../cni/errors.ts";
+import type { Namespace } from "../netns/netns.ts";
+import { close, readTextIfAny } from "../sys/file.ts";
+import { errno, SystemError, system } from "../sys/libc.ts";
+import { findProgram, runFound } from "../sys/program.ts";
+import { comments, type Family, families, familyOf } from "./iptables.ts";
+
+/** Where things are in the entries of each family. */
+const shapes = {
+  4: { names: "ip_tables_names", program: "iptables", domain: 2, level: 0, match: 84, header: 112 },
+  6: { names: "ip6_tables_names", program: "ip6tables", domain: 10, level: 41, match: 136, header: 168 },
+} as const;
+
+const SOCK_RAW_CLOEXEC = 0o2000003;
+const IPPROTO_RAW = 255;
+const GET_INFO = 64; // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
+const GET_ENTRIES = 65;
+const NF_INET_FORWARD = 2;
+const nameSize = 32; // XT_TABLE_MAXNAMELEN, and struct xt_entry_target
+const DROP = -1; // -NF_DROP - 1
+
+/** What the kernel has for FORWARD of one family. */
+interface Filter {
+  drops: boolean;
+  /** Whether the plugin's chain is there. */
+  hasPlugin: boolean;
+}
+
+/** The families that have a legacy filter at all. Asking the kernel for one that is not there would make it. */
+export function legacyFamilies(ns: Namespace): Family[] {
+  return families.filter((family) => {
+    const names = ns.run(() => readTextIfAny(`/proc/net/${shapes[family].names}`)) ?? "";
+    return names.split("\n").includes("filter");
+  });
+}
+
+function readFilter(ns: Namespace, family: Family): Filter {
+  const { domain, level, match, header } = shapes[family];
+  const fd = ns.run(() => system("socket", domain, SOCK_RAW_CLOEXEC, IPPROTO_RAW));
+  if (fd < 0) throw new SystemError("open a raw socket", errno());
+  try {
+    const get = (what: number, size: number): Uint8Array => {
+      const bytes = new Uint8Array(size);
+      bytes.set(new TextEncoder().encode("filter"));
+      if (what === GET_ENTRIES) new DataView(bytes.buffer).setUint32(nameSize, size - nameSize - 8, true);
+      const length = new Uint8Array(new Uint32Array([size]).buffer);
+      if (system("getsockopt", fd, level, what, bytes, length) < 0)
+        throw new SystemError(`read the legacy filter of ${shapes[family].program}`, errno());
+      return bytes;
+    };
+    // The table may be replaced by a larger one in between.
+    for (let attempt = 1; ; attempt++) {
+      const info = new DataView(get(GET_INFO, 84).buffer);
+      const [first, policy] = [36, 56].map((at) => info.getUint32(at + 4 * NF_INET_FORWARD, true));
+      try {
+        const entries = get(GET_ENTRIES, nameSize + 8 + info.getUint32(80, true)).subarray(nameSize + 8);
+        return read(entries, first!, policy!, match, header);
+      } catch (error) {
+        if (!(error instanceof SystemError) || error.code !== "EAGAIN" || attempt === 100) throw error;
+      }
+    }
+  } finally {
+    close(fd);
+  }
+}
+
+/** Walks FORWARD from its first rule to its policy, looking for one that ends every packet. */
+function read(entries: Uint8Array, first: number, policy: number, match: number, header: number): Filter {
+  const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
+  const decoder = new TextDecoder("latin1");
+  let drops = false;
+  let next = 0;
+  for (let at = first; at <= policy && at < entries.length && !drops; at += next) {
+    const start = at + view.getUint16(at + match + 4, true); // target_offset
+    next = view.getUint16(at + match + 6, true);
+    const name = decoder.decode(entries.subarray(start + 2, start + 31)).replace(/\0.*$/s, "");
+    const ends = name === "" ? view.getInt32(start + nameSize, true) === DROP : name === "REJECT";
+    // Without modules the target follows at once, without addresses and links what they are compared with is zero.
+    const all = start - at === header && entries.subarray(at, at + match).every((byte) => byte === 0);
+    drops = ends && all;
+    if (next === 0) throw new RangeError("Cannot read the legacy filter: an entry has no end");
+  }
+  return { drops, hasPlugin: decoder.decode(entries).includes("CNI-FORWARD\0") };
+}
+
+/** The families whose legacy FORWARD drops what no rule of its accepts. */
+export function legacyDrops(ns: Namespace): Family[] {
+  return legacyFamilies(ns).filter((family) => readFilter(ns, family).drops);
+}
+
+/** Lets addresses through in the legacy FORWARD of these families, by the program of iptables. */
+export function acceptInLegacy(addresses: readonly string[], admin: string, asked: readonly Family[]): void {
+  for (const family of asked) {
+    const own = addresses.filter((address) => familyOf(address) === family);
+    if (own.length === 0) continue;
+    edit(family, (there) => {
+      const chains = ["CNI-FORWARD", admin].filter((chain) => !there.some((line) => line.startsWith(`:${chain} `)));
+      const leads = [
+        `FORWARD -m comment --comment "${comments.rules}" -j CNI-FORWARD`,
+        `CNI-FORWARD -m comment --comment "${comments.admin}" -j ${admin}`,
+      ].filter((rule) => !there.includes(`-A ${rule}`));
+      const rules = own.flatMap(rulesOf).filter((rule) => !there.includes(`-A ${rule}`));
+      return [
+        ...chains.map((chain) => `-N ${chain}`),
+        ...leads.map((rule) => `-I ${rule}`),
+        ...rules.map((rule) => `-A ${rule}`),
+      ];
+    });
+  }
+}
+
+/** Takes the rules of addresses away. A program runs only where the plugin's chain is there. */
+export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): void {
+  for (const family of legacyFamilies(ns)) {
+    const own = addresses.filter((address) => familyOf(address) === family);
+    if (own.length === 0 || !readFilter(ns, family).hasPlugin) continue;
+    edit(family, (there) =>
+      own
+        .flatMap(rulesOf)
+        .filter((rule) => there.includes(`-A ${rule}`))
+        .map((rule) => `-D ${rule}`),
+    );
+  }
+}
+
+/** Throws, with code 101, unless each address has its rules. */
+export function checkInLegacy(addresses: readonly string[], asked: readonly Family[]): void {
+  for (const family of asked) {
+    const own = addresses.filter((address) => familyOf(address) === family);
+    const there = own.length ? save(family) : [];
+    const missing = own.flatMap(rulesOf).find((rule) => !there.includes(`-A ${rule}`));
+    if (missing) throw new CniError(codes.checkFailed, `Cannot find rule "${missing}" in ${shapes[family].program}`);
+  }
+}
+
+/** Both rules of an address, as iptables-save prints them. */
+function rulesOf(address: string): string[] {
+  const one = `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+  return [
+    `CNI-FORWARD -d ${one} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+    `CNI-FORWARD -s ${one} -j ACCEPT`,
+  ];
+}
+
+/** Makes what `plan` wants of the lines that are there; planned anew when somebody else was quicker. */
+function edit(family: Family, plan: (there: string[]) => string[]): void {
+  for (let attempt = 1; ; attempt++) {
+    const lines = plan(save(family));
+    if (lines.length === 0) return;
+    try {
+      run(family, "restore", ["*filter", ...lines, "COMMIT", ""].join("\n"), ["--noflush", "--wait=10"]);
+      return;
+    } catch (error) {
+      if (attempt === 5) throw error;
+    }
+  }
+}
+
+function save(family: Family): string[] {
+  return run(family, "save", "", ["-t", "filter"]).split("\n");
+}
+
+function run(family: Family, verb: "save" | "restore", input: string, args: string[]): string {
+  const { program } = shapes[family];
+  const names = [`${program}-legacy-${verb}`, `${program}-${verb}`];
+  const path = findProgram(...names);
+  if (!path) {
+    throw new CniError(
+      codes.systemFailure,
+      `Cannot change the legacy filter of ${program}: none of ${names.join(", ")} is installed`,
+    );
+  }
+  const ran = runFound(path, args, input);
+  if (ran.status !== 0) {
+    throw new CniError(codes.systemFailure, `Cannot run ${path}: it ended with status ${ran.status}`, {
+      details: input || undefined,
+    });
+  }
+  return ran.output;
+}
