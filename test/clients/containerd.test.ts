@@ -6,7 +6,8 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Containerd, type PodStatus, startContainerd } from "../helpers/containerd.ts";
 import { GrpcError } from "../helpers/cri/grpc.ts";
-import { makeNode, type Node, needPrograms } from "../helpers/node.ts";
+import { ask, startEcho, type Target } from "../helpers/echo.ts";
+import { makeNode, type Node, needPrograms, uplink } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
 import { leftOver, settled, snapshot } from "../helpers/snapshot.ts";
 
@@ -30,6 +31,7 @@ const allowed = [
   /^\+ route .*"dev":"cni0"/,
   /^\+ file \/run\/(containerd|nri|runc)\//,
   /^\+ file \/var\/lib\/cni\/results\/$/,
+  /^\+ nft \{"map":(?!.*"elem")/,
 ];
 
 async function serve(node: Node, plugins: string, ...chain: object[]): Promise<Containerd> {
@@ -50,7 +52,7 @@ async function refusal(call: Promise<unknown>): Promise<string> {
 let plugins: string;
 beforeAll(async () => {
   await needPrograms("ping");
-  plugins = await pluginFolder("bridge", "host-local", "loopback");
+  plugins = await pluginFolder("bridge", "host-local", "loopback", "portmap");
 });
 
 describe("twelve pods", () => {
@@ -142,6 +144,36 @@ test("a pod that finds no free address leaves nothing, and the address can be ha
   await containerd.removePod(first);
   expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
   expect((await containerd.podStatus(await containerd.runPod("third"))).ip).toBe("10.1.0.2");
+}, 30_000);
+
+test("a pod's ports are published as the kubelet asks for them, and a port that is taken is refused by its holder's name", async () => {
+  await using node = await makeNode("ports", { uplink: true });
+  const before = await snapshot(node);
+  const portmap = { type: "portmap", capabilities: { portMappings: true } };
+  await using containerd = await serve(node, plugins, bridge("10.1.0.0/16"), portmap);
+  const [tcp, udp] = [0, 1];
+  const portMappings = [
+    { protocol: tcp, containerPort: 80, hostPort: 8080 },
+    { protocol: udp, containerPort: 80, hostPort: 8080, hostIp: uplink.node[0] },
+    { protocol: tcp, containerPort: 81 }, // named, not published
+  ];
+  const pod = await containerd.runPod("a", { portMappings });
+  const { netns } = await containerd.podStatus(pod);
+  const echo = await startEcho(node, { path: netns }, "pod", [80]);
+  const targets = [
+    ["tcp", uplink.node[0], 8080],
+    ["udp", uplink.node[0], 8080],
+  ] satisfies Target[];
+  expect(await ask(node.outside!, targets)).toEqual([`pod ${uplink.outside[0]}`, `pod ${uplink.outside[0]}`]);
+  expect(await ask(node, [["tcp", "127.0.0.1", 8080]])).toEqual(["pod 10.1.0.1"]);
+  if (!process.env.TENON_BIN?.startsWith("/usr/lib"))
+    expect(await refusal(containerd.runPod("b", { portMappings }))).toContain(`attachment "pods/${pod}/eth0" has it`);
+  await echo.stop();
+  await containerd.stopPod(pod);
+  expect(await ask(node, targets)).toEqual(["ECONNREFUSED", "ECONNREFUSED"]);
+  await containerd.stopPod(pod);
+  await containerd.removePod(pod);
+  expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
 }, 30_000);
 
 test("a pod that a later plugin of the list refuses leaves nothing", async () => {

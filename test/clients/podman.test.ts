@@ -2,6 +2,7 @@
 //   TENON_BIN=/usr/lib/cni bun test test/clients      the same with the reference plugins
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
+import { ask, startEcho, type Target } from "../helpers/echo.ts";
 import { makeNode, type Node, uplink } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
 import { type Podman, startPodman } from "../helpers/podman.ts";
@@ -13,12 +14,13 @@ const allowed = [
   /^\+ file \/run\/(containers|libpod|runc|crun|lock|xtables\.lock|secrets)/,
   /^\+ file \/var\/lib\/cni\/results\/$/,
   /^\+ file \/run\/cni\/(tuning\/)?$/,
+  /^\+ nft \{"map":(?!.*"elem")/,
   /^\+ nft \{"rule":.*"chain":"(FORWARD|CNI-FORWARD)".*"target":"CNI-(FORWARD|ADMIN)"/,
 ];
 
 let [node, podman, plugins, before]: [Node, Podman, string, string[]] = [] as any;
 beforeAll(async () => {
-  plugins = await pluginFolder("bridge", "host-local", "loopback");
+  plugins = await pluginFolder("bridge", "host-local", "loopback", "portmap");
   node = await makeNode("podman", { uplink: true });
   podman = await startPodman(node, { plugins });
   before = await snapshot(node);
@@ -83,6 +85,23 @@ test("a fixed address is refused while another container has it, and given again
   await podman.call("rm", "--force", "--time", "0", "fixed");
   await late();
   expect((await podman.networks("late")).blue!.IPAddress).toBe("10.130.1.77");
+}, 30_000);
+
+test("published ports lead into a container from outside, over its network's addresses", async () => {
+  const args = ["--network", "green", "--publish", "8080:80", "--publish", `${uplink.node[0]}:8081:80/udp`];
+  await podman.run("web", ...args);
+  const { stdout: netns } = await podman.call("inspect", "web", "--format", "{{.NetworkSettings.SandboxKey}}");
+  await startEcho(node, { path: netns.trim() }, "web", [80]);
+  const targets: Target[] = [
+    ["tcp", uplink.node[0], 8080],
+    ["tcp", uplink.node[1], 8080],
+    ["udp", uplink.node[0], 8081],
+    ["udp", uplink.node[0], 8080],
+  ];
+  const [four, six] = uplink.outside;
+  expect(await ask(node.outside!, targets)).toEqual([`web ${four}`, `web ${six}`, `web ${four}`, "ECONNREFUSED"]);
+  await podman.call("rm", "--force", "--time", "0", "web");
+  expect(await ask(node.outside!, targets)).toEqual(targets.map(() => "ECONNREFUSED"));
 }, 30_000);
 
 test("removed containers and networks leave nothing", async () => {

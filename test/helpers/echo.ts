@@ -17,7 +17,7 @@ const command = (verb: string, argument: unknown) => ["run", import.meta.filenam
 /** Starts a server in a pod; it ends with its node, or by stop(). */
 export async function startEcho(
   node: Node,
-  pod: Netns,
+  pod: Pick<Netns, "path">,
   name: string,
   ports: number[],
 ): Promise<{ stop(): Promise<void> }> {
