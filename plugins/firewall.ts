@@ -27,6 +27,7 @@ import {
   families,
   familyOf,
   hasReferenceGuard,
+  removalsFromIptables,
   removeFromIptables,
 } from "../lib/ip/iptables.ts";
 import {
@@ -37,6 +38,7 @@ import {
   removeFromLegacy,
 } from "../lib/ip/legacy-iptables.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
+import { releaseLater } from "../lib/ip/release.ts";
 import { readSysctl } from "../lib/ip/sysctl.ts";
 
 /** The name of a chain as iptables takes it: XT_EXTENSION_MAXNAMELEN is 29. */
@@ -104,7 +106,7 @@ function guardOf(network: string, policy: BridgeGuard["policy"], { interfaces = 
 function elsewhere({ backend, addresses }: ReturnType<typeof wanted>): { nft: Family[]; legacy: Family[] } {
   const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
   const all = backend === "iptables";
-  const legacy = (all ? legacyFamilies(host) : legacyDrops(host)).filter((family) => asked.includes(family));
+  const legacy = all ? legacyFamilies(host, asked) : legacyDrops(host, asked);
   const dropped = droppedFamilies(host, asked);
   const nft = asked.filter((family) => dropped.includes(family) || (all && !legacy.includes(family)));
   return { nft, legacy };
@@ -174,16 +176,17 @@ function del({ containerId, ifname, network, prevResult, warn }: FirewallRequest
   const hints = prevResult?.ips?.map(({ address }) => address);
   const addresses = acceptedOf(host, label, hints?.length ? hints : undefined);
   if (addresses.length === 0) return;
-  // Whose the addresses are stands in our own table, so it is forgotten last.
-  removeFromIptables(host, addresses);
   try {
     removeFromLegacy(host, addresses);
   } catch (error) {
     // A program that is missing or fails is no reason to keep a pod from its end: GC, which knows the label, tries again.
     warn((error as Error).message);
+    removeFromIptables(host, addresses);
     return;
   }
-  removeAccepted(host, { label, addresses });
+  // Whose the addresses are stands in our own table: it is forgotten together with the last rule.
+  removeAccepted(host, { label, addresses }, (connection) => removalsFromIptables(connection, addresses));
+  releaseLater(host);
 }
 
 function gc({ conf, network, validAttachments }: FirewallRequest): void {

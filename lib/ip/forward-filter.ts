@@ -12,7 +12,7 @@
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import { formatIp, parseCidr } from "../netlink/inet.ts";
-import type { Connection, Message } from "../netlink/socket.ts";
+import type { Connection, Message, Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import {
   type Contents,
@@ -23,10 +23,9 @@ import {
   listSets,
   type Place,
   placesOf,
-  removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, deleteChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { getElement } from "../nftables/element.ts";
+import { deleteElements, getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { forward, inet } from "../nftables/layout.ts";
 import {
@@ -117,7 +116,8 @@ function contents(connection: Connection): Contents[] {
 export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted): void {
   const places = [...new Set(addresses)].map(placeOf);
   if (places.length === 0) return;
-  ensureElements(ns.netfilter, label, places, [pods[4], pods[6]], () => prepareFilter(ns.netfilter));
+  // Sets and rules come and go together: where one is, all are.
+  ensureElements(ns.netfilter, label, places, [places[0]!.set], () => prepareFilter(ns.netfilter));
 }
 
 /**
@@ -133,9 +133,23 @@ export function acceptedOf(ns: Namespace, label: string, hints?: readonly string
   return own.map(({ key }) => formatIp(key));
 }
 
-/** Takes an attachment's addresses away. What belongs to another attachment by now stays. Makes nothing. */
-export function removeAccepted(ns: Namespace, { label, addresses }: Accepted): void {
-  removeOwn(ns.netfilter, label, addresses.map(placeOf));
+/**
+ * Takes an attachment's addresses away. What belongs to another attachment by now stays. Makes nothing. What `more` returns
+ * is done in the same transaction.
+ */
+export function removeAccepted(
+  ns: Namespace,
+  { label, addresses }: Accepted,
+  more: (connection: Connection) => Message[] = () => [],
+): void {
+  const connection = ns.netfilter;
+  const places = addresses.map(placeOf);
+  const plan = (replies: Reply[]) => {
+    const own = places.filter((_, at) => elementOf(replies[at]!)?.comment === label);
+    return [...more(connection), ...own.map((place) => deleteElements(place.set, [place]))];
+  };
+  const looks = places.map(({ set, key }) => getElement(set, key));
+  change(connection, plan, looks);
 }
 
 /** Whether elements bear the label, all of them: "none" is what another suite made. Throws, code 101, if only some do. */

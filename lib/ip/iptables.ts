@@ -155,18 +155,15 @@ function acceptingIn(connection: Connection, family: Family, addresses: readonly
 
 /** Takes the rules of addresses away. No chain, no rules: nothing to do. */
 export function removeFromIptables(ns: Namespace, addresses: readonly string[]): void {
-  const connection = ns.netfilter;
+  change(ns.netfilter, () => removalsFromIptables(ns.netfilter, addresses));
+}
+
+/** The same as changes of a transaction. */
+export function removalsFromIptables(connection: Connection, addresses: readonly string[]): Message[] {
   const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
-  const found = find(connection, ...asked.map((family) => chainsOf(family).plugin));
-  const chains = found.filter((chain) => chain !== undefined);
-  if (chains.length === 0) return;
   const gone = new Set(addresses.flatMap(namesOf));
-  change(connection, () =>
-    chains.flatMap((chain) =>
-      listRules(connection, chain)
-        .filter((rule) => gone.has(acceptedBy(rule) ?? ""))
-        .map(deleteRule),
-    ),
+  return find(connection, ...asked.map((family) => chainsOf(family).plugin)).flatMap((chain) =>
+    (chain ? listRules(connection, chain) : []).filter((rule) => gone.has(acceptedBy(rule) ?? "")).map(deleteRule),
   );
 }
 

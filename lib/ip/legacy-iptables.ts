@@ -31,8 +31,8 @@ interface Filter {
 }
 
 /** The families that have a legacy filter at all. Asking the kernel for one that is not there would make it. */
-export function legacyFamilies(ns: Namespace): Family[] {
-  return families.filter((family) => {
+export function legacyFamilies(ns: Namespace, asked: readonly Family[] = families): Family[] {
+  return asked.filter((family) => {
     const names = ns.run(() => readTextIfAny(`/proc/net/${shapes[family].names}`)) ?? "";
     return names.split("\n").includes("filter");
   });
@@ -88,8 +88,8 @@ function read(entries: Uint8Array, first: number, policy: number, match: number,
 }
 
 /** The families whose legacy FORWARD drops what no rule of its accepts. */
-export function legacyDrops(ns: Namespace): Family[] {
-  return legacyFamilies(ns).filter((family) => readFilter(ns, family).drops);
+export function legacyDrops(ns: Namespace, asked: readonly Family[] = families): Family[] {
+  return legacyFamilies(ns, asked).filter((family) => readFilter(ns, family).drops);
 }
 
 /** Lets addresses through in the legacy FORWARD of these families, by the program of iptables. */
@@ -115,9 +115,10 @@ export function acceptInLegacy(addresses: readonly string[], admin: string, aske
 
 /** Takes the rules of addresses away. A program runs only where the plugin's chain is there. */
 export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): void {
-  for (const family of legacyFamilies(ns)) {
+  const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
+  for (const family of legacyFamilies(ns, asked)) {
+    if (!readFilter(ns, family).hasPlugin) continue;
     const own = addresses.filter((address) => familyOf(address) === family);
-    if (own.length === 0 || !readFilter(ns, family).hasPlugin) continue;
     edit(family, (there) =>
       own
         .flatMap(rulesOf)

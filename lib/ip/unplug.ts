@@ -39,21 +39,16 @@ const NLMSG_ERROR = 2;
 export function unplugLink(name: string): boolean {
   const link = findLink(host, name);
   if (!link) return false;
-  const before = status(plainDeleteMark) ? undefined : earlierHelper();
-  if (before === undefined) return removeLink(host, { index: link.index });
   const socket = openSocket(NETLINK_ROUTE, { groups: RTMGRP_LINK, timeoutMs: 2000 });
   try {
     const to = new Writer(64);
     const message = deleteLink({ index: link.index });
     writeMessage(to, message, 1, NLM_F_ACK);
     // The netfilter socket goes along: whoever closes it last waits for what was deleted through it.
-    const helper = sendFromHelper(
-      socket.fd,
-      to.done().slice(),
-      host.netfilterFd === undefined ? [] : [host.netfilterFd],
-    );
-    if (helper === undefined) return removeLink(host, { index: link.index });
-    if (before === "gone") writeRecord(record, `${helper} ${clock(7)}`);
+    const keep = host.netfilterFd === undefined ? [] : [host.netfilterFd];
+    if (!startHelper(() => sendFromHelper(socket.fd, to.done().slice(), keep))) {
+      return removeLink(host, { index: link.index });
+    }
     if (awaitEnd(socket, link.index)) return true;
   } finally {
     socket.close();
@@ -61,6 +56,15 @@ export function unplugLink(name: string): boolean {
   // Refused, or the news was lost (ENOBUFS, two seconds without any): look, and if need be ask again and wait.
   if (!findLink(host, link.index)) return true;
   return removeLink(host, { index: link.index });
+}
+
+/** Starts a helper process where they are used, and keeps it on record. False: nothing was started. */
+export function startHelper(start: () => number | undefined): boolean {
+  const before = status(plainDeleteMark) ? undefined : earlierHelper();
+  const helper = before && start();
+  if (helper === undefined) return false;
+  if (before === "gone") writeRecord(record, `${helper} ${clock(7)}`);
+  return true;
 }
 
 /** True when the kernel says that the link is gone, false when it refused or said nothing. */

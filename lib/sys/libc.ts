@@ -38,6 +38,7 @@ const numbers = {
   nanosleep: [35, 101],
   exit_group: [231, 94],
   close_range: [436, 436],
+  pipe2: [293, 59],
 } as const;
 
 export type SystemCall = keyof typeof numbers;

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { Writer } from "../../../lib/netlink/attr.ts";
 import * as links from "../../../lib/netlink/rtnl/link.ts";
 import { eachMessage, type Message, NLM_F_ACK, openSocket, writeMessage } from "../../../lib/netlink/socket.ts";
 import { type Namespace, openNamespace } from "../../../lib/netns/netns.ts";
 import { close, O_RDONLY, open } from "../../../lib/sys/file.ts";
-import { sendFromHelper } from "../../../lib/sys/helper.ts";
+import { holdFromHelper, sendFromHelper } from "../../../lib/sys/helper.ts";
 import { makeNode, type Node } from "../../helpers/node.ts";
 
 let node: Node;
@@ -89,6 +89,20 @@ test("the helper holds the socket and what it is to keep, and no signal reaches 
   for (let tries = 0; !seen?.fds.length && tries < 20; tries++) seen = deleted(kept, look);
   expect(seen!.fds.sort((a, b) => a - b)).toEqual([...kept, seen!.socket].sort((a, b) => a - b));
   expect(seen!.blocked).toBe("fffffffffffbfeff"); // all but KILL and STOP
+});
+
+test("what a helper holds for its maker it holds until that has ended", async () => {
+  const fd = open("/dev/null", O_RDONLY);
+  const pid = holdFromHelper(fd)!;
+  const held = () => readdirSync(`/proc/${pid}/fd`);
+  for (let tries = 0; held().length !== 2 && tries < 100; tries++) await Bun.sleep(2);
+  expect(
+    held()
+      .map((name) => readlinkSync(`/proc/${pid}/fd/${name}`))
+      .sort(),
+  ).toEqual(["/dev/null", expect.stringMatching(/^pipe:/)]);
+  process.kill(pid, "SIGKILL"); // this process goes on; that it ends with its maker: test/lib/ip/release.test.ts
+  close(fd);
 });
 
 test("many helpers in a row end well, whatever the garbage collector does", async () => {
