@@ -97,6 +97,7 @@ function mapOf(family: Family, at: boolean, conditions = ""): SetSpec {
     name: `ports/${conditions}${wordOf(family)}${at ? "/at" : ""}`,
     key: at ? [address, "inet_proto", "inet_service"] : ["inet_proto", "inet_service"],
     data: [address, "inet_service"],
+    counted: true,
   };
 }
 
@@ -198,7 +199,6 @@ function placeOf(
     set: at ? maps.at : maps.any,
     key: at ? join(at, port) : port,
     data: join(address, mapping.containerPort),
-    packets: 0,
     taken(holder) {
       throw new CniError(codes.alreadyExists, `Cannot publish ${nameOf(mapping)}: attachment "${holder}" has it`);
     },

@@ -15,8 +15,6 @@ export interface Place {
   key: Uint8Array;
   /** What a map has for the key. */
   data?: Uint8Array;
-  /** 0: packets that find it are counted. */
-  packets?: 0;
   /** Called with the label of another attachment that has this place: what it throws is the answer. */
   taken?(holder: string): void;
 }
@@ -46,9 +44,7 @@ export function ensureElements(
   const looks = [getGeneration()];
   for (const set of required) looks.push(getSet(set));
   for (const { set, key } of places) looks.push(getElement(set, key));
-  const additions = places.map(({ set, key, data, packets }) =>
-    createElements(set, [{ key, data, comment: label, packets }]),
-  );
+  const additions = places.map(({ set, key, data }) => createElements(set, [{ key, data, comment: label }]));
   for (let attempt = 1; ; attempt++) {
     const replies = connection.try(...looks);
     const generation = generationIn(replies[0]!);

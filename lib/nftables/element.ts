@@ -2,7 +2,7 @@
 import { attrs, be32, list, text } from "../netlink/attr.ts";
 import { type Answer, type Message, NLM_F_CREATE, NLM_F_EXCL } from "../netlink/socket.ts";
 import { value } from "./data.ts";
-import { type Expression, expression } from "./expression.ts";
+import { expression } from "./expression.ts";
 import { attributesOf, message } from "./message.ts";
 import type { SetSpec } from "./set.ts";
 import { elementUserdata } from "./userdata.ts";
@@ -27,7 +27,7 @@ export interface Element {
   key: Uint8Array;
   data?: Uint8Array;
   comment?: string;
-  /** How many packets found it: counted if the element was made with a number here. */
+  /** Told of elements of a set that counts: how many packets found it. */
   packets?: number;
   end?: boolean;
 }
@@ -51,19 +51,14 @@ function change(
       fields.write(to, {
         table: table.name,
         set: name,
-        elements: elements?.map(({ key, data, comment, packets, end }) => ({
+        elements: elements?.map(({ key, data, comment, end }) => ({
           key,
           data: kind === NFT_MSG_NEWSETELEM ? data : undefined,
           flags: end ? NFT_SET_ELEM_INTERVAL_END : undefined,
           userdata: kind === NFT_MSG_NEWSETELEM && comment !== undefined ? { comment } : undefined,
-          each: kind === NFT_MSG_NEWSETELEM && packets !== undefined ? counterFrom(packets) : undefined,
         })),
       }),
   );
-}
-
-function counterFrom(packets: number): Expression {
-  return { name: "counter", bytes: 0n, packets: BigInt(packets) };
 }
 
 /** Adds elements. EEXIST if one of those keys is there: without that, the old comment would stay silently. */

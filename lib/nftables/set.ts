@@ -2,6 +2,7 @@
 // A set without a size is a resizable hash, with the interval flag a tree.
 import { attrs, be32, text } from "../netlink/attr.ts";
 import { type Answer, type Message, NLM_F_CREATE } from "../netlink/socket.ts";
+import { expression } from "./expression.ts";
 import { answerFamily, attributesOf, message } from "./message.ts";
 import type { Table } from "./table.ts";
 import { setUserdata } from "./userdata.ts";
@@ -35,6 +36,7 @@ const fields = attrs({
   dataLength: [7, be32],
   id: [10, be32],
   userdata: [13, setUserdata],
+  each: [17, expression],
 });
 
 /** A named set, with `data` a map; several keys make a concatenation. */
@@ -45,6 +47,8 @@ export interface SetSpec {
   data?: readonly Key[];
   /** Holds intervals, and is not changed once a rule uses it. */
   intervals?: boolean;
+  /** Each element counts the packets that find it. */
+  counted?: boolean;
   comment?: string;
 }
 
@@ -75,7 +79,7 @@ function orderOf(key: readonly Key[]): number {
 
 /** Makes a set, or leaves the one there as it is. */
 export function addSet(set: SetSpec): Message {
-  const { table, name, key, data, intervals, comment } = set;
+  const { table, name, key, data, intervals, counted, comment } = set;
   return message(`add ${nameOf(set)}`, NFT_MSG_NEWSET, NLM_F_CREATE, table.family, (to) =>
     fields.write(to, {
       table: table.name,
@@ -87,6 +91,7 @@ export function addSet(set: SetSpec): Message {
       dataLength: data && keyLength(data),
       id: 1, // ties messages of one batch together; ours go by name
       userdata: { keyOrder: orderOf(key), dataOrder: data && orderOf(data), comment },
+      each: counted ? { name: "counter" } : undefined,
     }),
   );
 }
@@ -114,10 +119,19 @@ export function dumpSets(table: Table): Message {
 
 /** Reads an NFT_MSG_NEWSET. */
 export function readSet(answer: Answer): SetSpec {
-  const { table = "", name = "", flags = 0, keyType = 0, dataType = 0, userdata } = fields.read(attributesOf(answer));
+  const {
+    table = "",
+    name = "",
+    flags = 0,
+    keyType = 0,
+    dataType = 0,
+    userdata,
+    each,
+  } = fields.read(attributesOf(answer));
   const set: SetSpec = { table: { family: answerFamily(answer) ?? "inet", name: table }, name, key: partsOf(keyType) };
   if (flags & NFT_SET_MAP) set.data = partsOf(dataType);
   if (flags & NFT_SET_INTERVAL) set.intervals = true;
+  if (each?.name === "counter") set.counted = true;
   if (userdata?.comment !== undefined) set.comment = userdata.comment;
   return set;
 }

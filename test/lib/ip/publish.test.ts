@@ -258,6 +258,18 @@ test("STATUS objects to a chain that is hooked elsewhere", async () => {
   expect(code).toBe(codes.unavailable);
 });
 
+test("what nft lists it can load again", async () => {
+  const conditions = { 4: ["-d", "192.0.2.0/24"], 6: ["-i", "eth0"] };
+  publishPorts(ns, ports(2));
+  publishPorts(ns, ports(3, { conditions }));
+  const before = await snapshot(node);
+  const { stdout } = await node.exec("nft", ["list", "ruleset"]);
+  await node.exec("nft", ["-f", "-"], { input: `flush ruleset\n${stdout}` });
+  expect(leftOver(before, await snapshot(node))).toEqual([]);
+  checkPorts(ns, ports(2));
+  checkPorts(ns, ports(3, { conditions }));
+});
+
 test("a thousand ports of one pod are published, found and withdrawn", async () => {
   const mappings = Array.from({ length: 1000 }, (_, at) => ({
     protocol: "tcp" as const,

@@ -101,13 +101,13 @@ test.each([
 ] as const)("a place of this label with %s", (_, port, sends) => {
   const there = { ...element(2, "net/a/eth0"), data: Uint8Array.of(port) };
   const transport = scripted([["found", there]], ["done"]);
-  const place = { ...places[0]!, data: Uint8Array.of(80), packets: 0 as const };
+  const place = { ...places[0]!, data: Uint8Array.of(80) };
   ensureElements(new Connection(transport), "net/a/eth0", [place], [nets], prepare);
   expect(transport.sends).toHaveLength(sends);
   const [, change] = transport.sends;
   if (change)
     expect(readElements({ type: NEWSETELEM, payload: change[3]!.payload })).toEqual([
-      { ...element(2, "net/a/eth0"), data: Uint8Array.of(80), packets: 0 },
+      { ...element(2, "net/a/eth0"), data: Uint8Array.of(80) },
     ]);
 });
 

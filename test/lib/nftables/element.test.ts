@@ -56,17 +56,22 @@ test("an interval is its first key, and the first after it marked as an end", ()
   expect(readElements({ type: 0x0a0c, payload: bytes })).toEqual(elements);
 });
 
-test("an element of a map has data, and may count the packets that find it", () => {
-  const mapping: Element = { key: hex("06 00 00 00 1f 90 00 00"), data: hex("0a 01 00 02 00 50 00 00"), packets: 7 };
-  const bytes = hex(`${head}
-    54 00 03 80
-    50 00 01 80
+test("an element of a map has data, and tells how many packets found it if the map counts", () => {
+  const mapping: Element = { key: hex("06 00 00 00 1f 90 00 00"), data: hex("0a 01 00 02 00 50 00 00") };
+  const content = `
     10 00 01 80
     0c 00 01 00
     06 00 00 00 1f 90 00 00  TCP, port 8080
     10 00 02 80          NFTA_SET_ELEM_DATA
     0c 00 01 00
-    0a 01 00 02 00 50 00 00  10.1.0.2, port 80
+    0a 01 00 02 00 50 00 00  10.1.0.2, port 80`;
+  const made = hex(`${head}\n28 00 03 80\n24 00 01 80\n${content}`);
+  expect(rows(bodyOf(createElements(set, [mapping])))).toEqual(rows(made));
+  expect(rows(bodyOf(createElements(set, [{ ...mapping, packets: 7 }])))).toEqual(rows(made));
+  const told = hex(`${head}
+    54 00 03 80
+    50 00 01 80
+    ${content}
     2c 00 07 80          NFTA_SET_ELEM_EXPR
     0c 00 01 00
     "counter" 00
@@ -75,8 +80,7 @@ test("an element of a map has data, and may count the packets that find it", () 
     00 00 00 00 00 00 00 00
     0c 00 02 00          NFTA_COUNTER_PACKETS
     00 00 00 00 00 00 00 07`);
-  expect(rows(bodyOf(createElements(set, [mapping])))).toEqual(rows(bytes));
-  expect(readElements({ type: 0x0a0c, payload: bytes })).toEqual([mapping]);
+  expect(readElements({ type: 0x0a0c, payload: told })).toEqual([{ ...mapping, packets: 7 }]);
   expect(rows(bodyOf(deleteElements(set, [mapping])))).toEqual(
     rows(hex(`${head}\n18 00 03 80\n14 00 01 80\n10 00 01 80\n0c 00 01 00\n06 00 00 00 1f 90 00 00`)),
   );

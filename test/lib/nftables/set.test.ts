@@ -96,6 +96,7 @@ const cases: [what: string, set: SetSpec, bytes: string][] = [
       name: "maps",
       key: ["inet_proto", "inet_service"],
       data: ["ipv4_addr", "inet_service"],
+      counted: true,
     },
     `${head}
     09 00 02 00
@@ -114,7 +115,11 @@ const cases: [what: string, set: SetSpec, bytes: string][] = [
     00 00 00 01
     10 00 0d 00
     00 04 00 00 00 00      keys side by side have no order
-    01 04 00 00 00 00      nor has such data`,
+    01 04 00 00 00 00      nor has such data
+    14 00 11 80            NFTA_SET_EXPR
+    0c 00 01 00
+    "counter" 00
+    04 00 02 80            NFTA_EXPR_DATA`,
   ],
   [
     "with data, a map, of names of links to numbers",
