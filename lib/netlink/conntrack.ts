@@ -20,7 +20,11 @@ const filter = attrs({ original: [1, u32] });
 // The tuple of a listed connection is sent back as it came, so that it names that very one.
 const listed = attrs({ original: [1, bytes], reply: [2, tuple], id: [12, bytes], zone: [18, bytes] });
 const asked = attrs({ original: [1, tuple], filter: [25, filter] });
-const named = attrs({ original: [1, { nested: true, write: bytes.write, read: bytes.read }], id: [12, bytes], zone: [18, bytes] });
+const named = attrs({
+  original: [1, { nested: true, write: bytes.write, read: bytes.read }],
+  id: [12, bytes],
+  zone: [18, bytes],
+});
 
 /** One direction of a connection. */
 export interface Direction {
