@@ -120,6 +120,7 @@ function readExcluded(text: string, key: string, [lowest, highest]: Span): Span 
     if (span[0] !== toNumber(network.ip)) throw badConfig(key, text, "it has host bits");
   } else if (first && last && text.split("-").length <= 2) span = [toNumber(first), toNumber(last)];
   if (!span) throw badConfig(key, text, "must be an address, a network such as 10.0.0.8/29, or first-last");
+  if (text.includes(":") !== toText(lowest).includes(":")) throw badConfig(key, text, "it is of the other family");
   if (span[1] < span[0]) throw badConfig(key, text, "the last address comes before the first");
   if (span[1] < lowest || span[0] > highest) throw badConfig(key, text, "it is not in the range's subnet");
   return span;

@@ -139,6 +139,7 @@ group("what makes no sense is refused by name:", () => {
     ["overlap in a set", [[{ subnet }, { subnet: "10.1.0.0/16" }]], ["ranges[0][1].subnet", "10.1.0.1-10.1.255.254"]],
     ["overlap between sets", [[{ subnet }], [{ subnet }]], ["ranges[1][0].subnet", "10.1.2.1-10.1.2.254"]],
     ["no exclusion at all", [[{ subnet, exclude: ["x"] }]], ["ranges[0][0].exclude[0]", '"x"']],
+    ["an exclusion of the other family", [[{ subnet, exclude: ["::/0"] }]], ["exclude[0]", '"::/0"']],
     ["too many dashes", [[{ subnet, exclude: ["10.1.2.3-10.1.2.4-10.1.2.5"] }]], ["exclude[0]"]],
     ["an exclusion backwards", [[{ subnet, exclude: ["10.1.2.9-10.1.2.3"] }]], ["exclude[0]", "10.1.2.9-10.1.2.3"]],
     ["an exclusion elsewhere", [[{ subnet, exclude: ["10.1.2.3", "10.2.2.3"] }]], ["exclude[1]", "10.2.2.3"]],
