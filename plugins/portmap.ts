@@ -11,6 +11,7 @@ import { forgetLed, forgetOlder } from "../lib/ip/flows.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
 import { type ProtocolWay, type Published, protocols } from "../lib/ip/port-mapping.ts";
 import { assertPublishing, checkPorts, publishPorts, sweepPorts, withdrawPorts } from "../lib/ip/publish.ts";
+import { releaseLater } from "../lib/ip/release.ts";
 
 const port = { required: true, min: 1, max: 65535 } as const;
 
@@ -146,6 +147,7 @@ function del(request: PortmapRequest): void {
     forgetLed,
     ended.filter(({ count }) => count !== 0),
   );
+  if (ended.length > 0) releaseLater(host);
 }
 
 function gc({ network, validAttachments }: PortmapRequest): void {
