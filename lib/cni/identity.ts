@@ -43,7 +43,9 @@ export function labelOf(network: string, containerId: string, ifname: string): s
 
 /** Whether a label is of an attachment to this network. */
 export function isOfNetwork(label: string, network: string): boolean {
-  return label.startsWith(`${network}/`) || label.startsWith(`~${base32(sha512(network), 26)}/`);
+  // Hashed only where the label is: GC asks this of every pod's label on the node.
+  if (!label.startsWith("~")) return label.startsWith(`${network}/`);
+  return label.startsWith(`~${base32(sha512(network), 26)}/`);
 }
 
 /** A name as the Go plugins make theirs: the prefix and the SHA-512 of `text` in hexadecimal, cut to `length`. */

@@ -64,6 +64,6 @@ export function runProgram(
   return { status: child.exitCode ?? -1, output: child.stdout.toString() };
 }
 
-/** Arguments after the program's own name, and the name it was called by. */
+/** The name that the program was called by. */
 export const programName: string = process.argv0;
 export const environment: Record<string, string | undefined> = process.env;
