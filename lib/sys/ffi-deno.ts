@@ -41,9 +41,16 @@ function viewOf(pointer: number): Deno.UnsafePointerView {
   return new Deno.UnsafePointerView(Deno.UnsafePointer.create(BigInt(pointer))!);
 }
 
-/** The 32-bit number that `pointer` points at (errno). */
+let view: Deno.UnsafePointerView;
+let viewed: number | undefined;
+
+/** The 32-bit number that `pointer` points at (errno). Allocates nothing when it is asked for the same again. */
 export function readI32(pointer: number): number {
-  return viewOf(pointer).getInt32();
+  if (pointer !== viewed) {
+    view = viewOf(pointer);
+    viewed = pointer;
+  }
+  return view.getInt32();
 }
 
 /** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */

@@ -52,11 +52,19 @@ export const AT_FDCWD = -100;
 const libraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
 const i64x7 = ["i64", "i64", "i64", "i64", "i64", "i64", "i64"] as const;
 
-let bound: Record<"syscall" | "__errno_location", (...args: number[]) => number> | undefined;
+let bound: ((...args: number[]) => number) | undefined;
+let errnoAt: number;
 
-// Bound at first use, so that a refusal can still be reported as a CNI error.
+// Bound at first use, so that a refusal can still be reported as a CNI error. Between a call and the reading of its
+// errno nothing may be allocated: a garbage collection would leave an errno of its own. So the result is one of 32 bits
+// (Deno makes an object of a longer one; none of our calls has one), and errno's place, the same for the life of the
+// thread, is asked for beforehand.
 function base() {
-  bound ??= link(libraries, { syscall: [i64x7, "i64"], __errno_location: [[], "pointer"] });
+  if (!bound) {
+    const c = link(libraries, { syscall: [i64x7, "i32"], __errno_location: [[], "pointer"] });
+    errnoAt = c.__errno_location!();
+    bound = c.syscall!;
+  }
   return bound;
 }
 
@@ -88,7 +96,7 @@ export function system(
   held[2] = c;
   held[3] = d;
   held[4] = e;
-  return base().syscall(
+  return base()(
     numbers[name][machine],
     typeof a === "number" ? a : addressOf(a),
     typeof b === "number" ? b : addressOf(b),
@@ -144,7 +152,7 @@ export class SystemError extends Error {
 
 /** The errno of the call that has just failed. */
 export function errno(): number {
-  return readI32(base().__errno_location());
+  return readI32(errnoAt);
 }
 
 /** Passes a result on, or throws a SystemError for -1. */
