@@ -48,8 +48,10 @@ function readFilter(ns: Namespace, family: Family): Filter {
       bytes.set(new TextEncoder().encode("filter"));
       if (what === GET_ENTRIES) new DataView(bytes.buffer).setUint32(nameSize, size - nameSize - 8, true);
       const length = new Uint8Array(new Uint32Array([size]).buffer);
-      if (system("getsockopt", fd, level, what, bytes, length) < 0)
-        throw new SystemError(`read the legacy filter of ${shapes[family].program}`, errno());
+      if (system("getsockopt", fd, level, what, bytes, length) < 0) {
+        const error = errno();
+        throw new SystemError(`read the legacy filter of ${shapes[family].program}`, error);
+      }
       return bytes;
     };
     // The table may be replaced by a larger one in between.

@@ -85,7 +85,7 @@ class SocketTransport implements Transport {
   constructor(protocol: number, { groups = 0, timeoutMs = 10_000 }: { groups?: number; timeoutMs?: number }) {
     const SOCK_RAW_CLOEXEC = 0o2000003;
     this.fd = system("socket", 16, SOCK_RAW_CLOEXEC, protocol);
-    if (this.fd < 0) throw new SystemError(`open a netlink socket of family ${protocol}`, errno());
+    if (this.fd < 0) throw new SystemError("open a netlink socket", errno());
     const one = new Uint8Array([1, 0, 0, 0]);
     system("setsockopt", this.fd, SOL_NETLINK, 11, one, 4); // NETLINK_EXT_ACK
     system("setsockopt", this.fd, SOL_NETLINK, 10, one, 4); // NETLINK_CAP_ACK: no copy of the request in errors

@@ -92,14 +92,14 @@ export function writeAt(fd: number, bytes: Uint8Array, offset: number, what = `d
 
 /** Cuts the file, or fills it with zeros, to `length` bytes. */
 export function truncate(fd: number, length: number): void {
-  checked(system("ftruncate", fd, length), `cut descriptor ${fd} to ${length} bytes`);
+  checked(system("ftruncate", fd, length), "cut a file");
 }
 
 /** Sets both times of what `fd` stands for, in nanoseconds since 1970. */
 export function setTimes(fd: number, time: bigint): void {
   const seconds = time / 1_000_000_000n;
   const times = new BigInt64Array([seconds, time % 1_000_000_000n, seconds, time % 1_000_000_000n]);
-  checked(system("utimensat", fd, 0, new Uint8Array(times.buffer), 0), `set the times of descriptor ${fd}`);
+  checked(system("utimensat", fd, 0, new Uint8Array(times.buffer), 0), "set the times of a file");
 }
 
 /** The text of a file. A missing one throws ENOENT. */
@@ -157,7 +157,10 @@ export function remove(path: string, at = AT_FDCWD): boolean {
 }
 
 export function rename(from: string, to: string, at = AT_FDCWD): void {
-  checked(system("renameat", at, cstring(from), at, cstring(to)), `rename "${from}" to "${to}"`);
+  if (system("renameat", at, cstring(from), at, cstring(to)) < 0) {
+    const error = errno();
+    throw new SystemError(`rename "${from}" to "${to}"`, error);
+  }
 }
 
 /** The names in an open directory, without "." and ".."; in the kernel's order. */

@@ -155,7 +155,7 @@ export function errno(): number {
   return readI32(errnoAt);
 }
 
-/** Passes a result on, or throws a SystemError for -1. */
+/** Passes a result on, or throws a SystemError for -1. The operation is a constant: to compose it would allocate before errno is read. */
 export function checked(result: number, operation: string): number {
   if (result < 0) throw new SystemError(operation, errno());
   return result;
@@ -182,7 +182,7 @@ export function exit(status: number): never {
 /** Seconds and nanoseconds of a clock as one number of nanoseconds. */
 export function clock(id: 0 | 1 | 7): number {
   const time = new Uint8Array(16);
-  checked(system("clock_gettime", id, time), `read clock ${id}`);
+  checked(system("clock_gettime", id, time), "read a clock");
   const view = new DataView(time.buffer);
   return Number(view.getBigInt64(0, true)) * 1e9 + Number(view.getBigInt64(8, true));
 }
