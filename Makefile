@@ -4,7 +4,7 @@ DENO := node_modules/.bin/deno
 PREFIX ?= /opt/cni
 DESTDIR ?=
 PLUGINS := $(basename $(notdir $(wildcard plugins/*.ts)))
-SOURCES := $(shell find plugins lib wasm scripts -name '*.ts' 2>/dev/null) package.json
+SOURCES := $(shell find plugins lib wasm scripts cli -name '*.ts' 2>/dev/null) package.json
 
 .PHONY: help demo test soak check bench wasm build standalone cross docs fmt install uninstall clean packages
 
@@ -21,7 +21,7 @@ test: packages build ## everything, with reduced counts: what CI runs (root)
 soak: packages build ## the same with full counts (root)
 	@TENON_SOAK=1 $(BUN) scripts/test.ts
 
-check: node_modules wasm ## types, lint, import rules, a test file for each source file
+check: node_modules wasm build/plugins.ts ## types, lint, import rules, a test file for each source file
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome check --error-on-warnings --log-level=warn .
 	@$(BUN) scripts/check.ts
@@ -38,10 +38,16 @@ wasm: build/wasm/bitmap.ts ## the address allocator
 build/wasm/bitmap.ts: $(wildcard wasm/*.ts) scripts/wasm.ts node_modules
 	@$(BUN) scripts/wasm.ts
 
-build: build/bin/tenon-cni ## build/bin: one executable and a link for each plugin
+build: build/bin/tenon-cni build/tenon ## build/bin: one executable and a link for each plugin; build/tenon
 
 build/bin/tenon-cni: $(SOURCES) build/wasm/bitmap.ts node_modules
 	@$(BUN) scripts/build.ts
+
+build/tenon: $(SOURCES) build/wasm/bitmap.ts node_modules
+	@$(BUN) scripts/build.ts --command build/tenon
+
+build/plugins.ts: $(wildcard plugins/*.ts) scripts/build.ts node_modules
+	@$(BUN) scripts/build.ts --registry
 
 standalone: wasm ## one plugin alone: make standalone PLUGIN=bridge
 	@$(BUN) scripts/build.ts --standalone $(PLUGIN) --out build/standalone
