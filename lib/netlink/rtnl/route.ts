@@ -12,8 +12,10 @@ export const RT_TABLE_LOCAL = 255;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 export const RT_SCOPE_HOST = 254;
-const RTN_UNICAST = 1;
+export const RTN_UNICAST = 1;
+export const RTN_BLACKHOLE = 6;
 const RTPROT_BOOT = 3;
+const RTNH_F_ONLINK = 4;
 
 const metrics = attrs({ mtu: [2, u32], advmss: [8, u32] });
 const hop = attrs({ gateway: [5, ip] });
@@ -67,6 +69,8 @@ export interface Route {
   protocol?: number;
   /** RTN_*; default unicast. */
   kind?: number;
+  /** The gateway is on the link, whatever the link's own networks are. */
+  onlink?: boolean;
 }
 
 function network(text: string): Cidr {
@@ -86,7 +90,7 @@ function writeRoute(to: Writer, route: Route, creating: boolean): void {
   // RT_SCOPE_NOWHERE (255) matches any route on deletion.
   to.u8(route.scope ?? (creating ? (gateway || cidr.ip.length === 16 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK) : 255));
   to.u8(route.kind ?? (creating ? RTN_UNICAST : 0));
-  to.u32(0);
+  to.u32(route.onlink ? RTNH_F_ONLINK : 0);
   fields.write(to, {
     destination: cidr.prefix === 0 ? undefined : formatIp(networkOf(cidr)),
     link: route.link,
@@ -161,5 +165,6 @@ export function readRoutes({ payload }: Pick<Answer, "payload">): Route[] {
     scope: payload[6]!,
     kind: payload[7]!,
   };
+  if (payload[8]! & RTNH_F_ONLINK) route.onlink = true;
   return hops ? hops.map((hop) => ({ ...route, ...hop })) : [route];
 }

@@ -55,6 +55,13 @@ const fields: [field: keyof Route, value: unknown, header: string, attributes: s
   ["kind", 7, "02 10 00 00 fe 03 fd 07", `${destination} ${table}`], // RTN_UNREACHABLE
 ];
 
+test("onlink is a flag of the header, and is read again", () => {
+  const message = appendRoute({ destination: "10.9.0.0/16", gateway: "10.1.2.1", onlink: true });
+  const bytes = `02 10 00 00 fe 03 00 01 04 00 00 00 ${destination} 08 00 05 00 0a 01 02 01 ${table}`; // RTNH_F_ONLINK
+  same(bodyOf(message), bytes);
+  expect(readRoutes({ payload: hex(bytes) })[0]!.onlink).toBe(true);
+});
+
 test.each(fields)("route %s %p", (field, value, header, attributes) => {
   const bytes = `${header} 00 00 00 00 ${attributes}`;
   same(bodyOf(appendRoute({ destination: "10.9.0.0/16", [field]: value })), bytes);
