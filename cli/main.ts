@@ -1,9 +1,10 @@
 #!/usr/bin/env bun
 // tenon: the command for people, and the agent. One file per command in cli/commands; each parses its own arguments.
 import { type Command, table, UsageError } from "./command.ts";
+import { completion } from "./commands/completion.ts";
 import { version } from "./commands/version.ts";
 
-const commands: Record<string, Command> = { version };
+const commands: Record<string, Command> = { completion: completion(() => commands), version };
 
 function help(): string {
   const list = Object.entries(commands).map(([name, { summary }]) => [`  ${name}`, summary]);
