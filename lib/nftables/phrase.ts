@@ -179,6 +179,10 @@ export const clearMark = (bits: number): Phrase => marking(~bits, 0);
 export const hasMark = (bits: number): Phrase =>
   compared([...markField.load(register(0)), masked(register(0), word(bits))], "unequal", word(0));
 
+/** None of the bits is in the packet's mark. */
+export const lacksMark = (bits: number): Phrase =>
+  compared([...markField.load(register(0)), masked(register(0), word(bits))], "equal", word(0));
+
 /** Connections go to the address and port that a map has for the fields; the rule ends where it has none. */
 export function dnatTo(ip: 4 | 6, fields: Field | readonly Field[], map: { name: string }): Phrase {
   const { expressions } = loaded(fields);

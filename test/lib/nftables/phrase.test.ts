@@ -20,6 +20,7 @@ import {
   inSet,
   jump,
   l4proto,
+  lacksMark,
   leave,
   masquerade,
   notByLink,
@@ -82,6 +83,7 @@ const rows: [family: keyof typeof sets, words: string, expressions: Expression[]
   ["inet", "meta mark set mark | 0x80001000", say(setMark(0x80001000))],
   ["inet", "meta mark set mark & 0x7fffefff", say(clearMark(0x80001000))],
   ["inet", "meta mark & 0x1000 != 0", say(hasMark(0x1000))],
+  ["inet", "meta mark & 0x1000 == 0", say(lacksMark(0x1000))],
   ["inet", 'iifname "eth0"', say(byLink("eth0"))],
   ["inet", 'iifname != "eth0"', say(notByLink("eth0"))],
   ...addresses.flatMap(([ip, network]): typeof rows => [
