@@ -54,19 +54,25 @@ export function wantedRoutes(ips: readonly IpConfig[], routes: readonly RouteCon
   });
 }
 
-/** Gives the interface its addresses, sets it up and adds its routes. */
+/**
+ * Gives the interface its addresses, sets it up and adds its routes. Without an IPv6 address among them its link-local
+ * one is the kernel's affair, which tests it before it uses it: untested, as with the others, the pod would at once speak
+ * to each port of the bridge, and the kernel hold up every change for as long.
+ */
 export function configureInterface(pod: Namespace, wanted: PodInterface): void {
   const { ifname, index, ips, routes, first = [], duplicateDetection = false } = wanted;
   const six = ips.some(({ address }) => address.includes(":"));
-  const conf = `ipv6/conf/${ifname}/`;
-  writeSysctls(pod, {
-    ...(duplicateDetection ? { [`${conf}enhanced_dad`]: "1" } : {}),
-    [`${conf}accept_dad`]: duplicateDetection ? "1" : "0",
-    // Some runtimes make namespaces with IPv6 off; an IPv6 address says that it is wanted here.
-    ...(six
-      ? { [`${conf}disable_ipv6`]: "0", "ipv6/conf/lo/disable_ipv6": "0", [`${conf}keep_addr_on_down`]: "1" }
-      : {}),
-  });
+  if (six) {
+    const conf = `ipv6/conf/${ifname}/`;
+    writeSysctls(pod, {
+      ...(duplicateDetection ? { [`${conf}enhanced_dad`]: "1" } : {}),
+      [`${conf}accept_dad`]: duplicateDetection ? "1" : "0",
+      // Some runtimes make namespaces with IPv6 off; an IPv6 address says that it is wanted here.
+      [`${conf}disable_ipv6`]: "0",
+      "ipv6/conf/lo/disable_ipv6": "0",
+      [`${conf}keep_addr_on_down`]: "1",
+    });
+  }
   pod.route.request(
     ...ips.map(({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
     changeLink({ index, up: true }),
