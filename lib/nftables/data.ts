@@ -29,14 +29,22 @@ const code: Type<Verdict["code"]> = {
   },
 };
 
-const fields = attrs({ verdict: [2, attrs({ code: [1, code], chain: [2, text] })] });
+/** What rules of others put into registers besides verdicts. */
+export interface Constant {
+  code?: undefined;
+  chain?: undefined;
+  value: Uint8Array;
+}
 
-/** NFTA_DATA_VERDICT. */
-export const verdict: Type<Verdict> = {
+const fields = attrs({ value: [1, bytes], verdict: [2, attrs({ code: [1, code], chain: [2, text] })] });
+
+/** NFTA_DATA_VERDICT, or where a rule of others has it, NFTA_DATA_VALUE. */
+export const verdict: Type<Verdict | Constant> = {
   nested: true,
-  write: (to, verdict) => fields.write(to, { verdict }),
+  write: (to, verdict) => fields.write(to, "value" in verdict ? { value: verdict.value } : { verdict }),
   read(from) {
-    const { verdict } = fields.read(from);
+    const { value, verdict } = fields.read(from);
+    if (value && !verdict) return { value };
     if (verdict?.code === undefined) throw new RangeError("Cannot read a verdict: it has no code");
     return verdict as Verdict;
   },

@@ -11,6 +11,7 @@ import {
 import type { Chain } from "./chain.ts";
 import { type Expression, expression, sameExpressions } from "./expression.ts";
 import { answerFamily, attributesOf, message } from "./message.ts";
+import type { Table } from "./table.ts";
 import { ruleUserdata } from "./userdata.ts";
 
 const NFT_MSG_NEWRULE = 6;
@@ -69,9 +70,9 @@ export function deleteRule({ chain, handle }: Pick<Rule, "chain"> & { handle: bi
   return change("delete", NFT_MSG_DELRULE, 0, { chain, handle });
 }
 
-/** Asks for the rules of a chain. No such chain: none. */
-export function dumpRules({ table, name }: Pick<Chain, "table" | "name">): Message {
-  return message(`list rules of chain ${table.name} ${name}`, NFT_MSG_GETRULE, 0, table.family, (to) =>
+/** Asks for the rules of a chain, without a name for those of the whole table. No such chain or table: none. */
+export function dumpRules({ table, name }: { table: Table; name?: string }): Message {
+  return message(`list rules of chain ${table.name} ${name ?? "*"}`, NFT_MSG_GETRULE, 0, table.family, (to) =>
     fields.write(to, { table: table.name, chain: name }),
   );
 }
@@ -87,8 +88,11 @@ export function readRule(answer: Answer): Rule & { handle: bigint } {
   };
 }
 
-/** The rules of a chain; none if there is no chain. */
-export function listRules(connection: Connection, chain: Chain): (Rule & { handle: bigint })[] {
+/** The rules of a chain, without a name of a whole table; none if there is no such thing. */
+export function listRules(
+  connection: Connection,
+  chain: { table: Table; name?: string },
+): (Rule & { handle: bigint })[] {
   return connection.dump(dumpRules(chain)).map(readRule);
 }
 

@@ -31,6 +31,12 @@ test.each([
   expect(verdict.read(bytes)).toEqual(given);
 });
 
+test("a value where a verdict could be is its bytes", () => {
+  const bytes = hex("08 00 01 00 0a 01 00 02");
+  expect(rows(written(verdict, { value: Uint8Array.of(10, 1, 0, 2) }))).toEqual(rows(bytes));
+  expect(verdict.read(bytes)).toEqual({ value: Uint8Array.of(10, 1, 0, 2) });
+});
+
 test("a verdict without a code, or with an unknown one, is a RangeError", () => {
   expect(() => verdict.read(hex(""))).toThrow(RangeError);
   expect(() => verdict.read(hex("0c 00 02 80 08 00 01 00 00 00 00 63"))).toThrow(RangeError);
