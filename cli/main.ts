@@ -2,9 +2,10 @@
 // tenon: the command for people, and the agent. One file per command in cli/commands; each parses its own arguments.
 import { type Command, table, UsageError } from "./command.ts";
 import { completion } from "./commands/completion.ts";
+import { lint } from "./commands/lint.ts";
 import { version } from "./commands/version.ts";
 
-const commands: Record<string, Command> = { completion: completion(() => commands), version };
+const commands: Record<string, Command> = { completion: completion(() => commands), lint, version };
 
 function help(): string {
   const list = Object.entries(commands).map(([name, { summary }]) => [`  ${name}`, summary]);

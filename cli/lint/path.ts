@@ -1,0 +1,101 @@
+// What packets will meet: masquerade beside routes to other nodes, MTUs, bridges that two networks share.
+import { parseIp } from "../../lib/netlink/inet.ts";
+import { type Document, type Entry, isObject, textOf, valueAt } from "./document.ts";
+import { join, type Report } from "./finding.ts";
+
+/** Plugins that lead to pods on other nodes. */
+const across = ["vxlan", "routes"];
+/** What VXLAN puts before a pod's frame on an IPv4 and an IPv6 underlay, and IPv6's least MTU. */
+const overhead = { 4: 50, 6: 70 };
+const leastOf6 = 1280;
+const ethernet = 1500;
+
+export function checkPath({ entries }: Document, report: Report): void {
+  const leading = entries.find(({ type }) => across.includes(type));
+  for (const entry of entries) {
+    const { conf, path } = entry;
+    const exempt = valueAt(conf, "masqExempt");
+    if (leading && valueAt(conf, "ipMasq") === true && !(Array.isArray(exempt) && exempt.length > 0)) {
+      const hint = '"masqExempt": [the networks of all pods and nodes, as "10.244.0.0/16"]';
+      report(
+        "error",
+        "masquerade",
+        join(path, "ipMasq"),
+        `Pods on other nodes would see this node's address, not the pod's: ${leading.path} leads there`,
+        hint,
+      );
+    }
+    if (Array.isArray(exempt) && exempt.length > 0 && valueAt(conf, "ipMasq") !== true)
+      report("note", "masquerade", join(path, "masqExempt"), "It has no effect without ipMasq");
+    checkMtu(entry, entries, report);
+  }
+}
+
+function checkMtu({ type, conf, path, ipam }: Entry, entries: readonly Entry[], report: Report): void {
+  const mtu = valueAt(conf, "mtu");
+  if (typeof mtu !== "number" || mtu === 0 || across.includes(type)) return;
+  const place = join(path, "mtu");
+  if (mtu < leastOf6 && ipam && hasIpv6(conf))
+    report("error", "mtu", place, `IPv6 needs ${leastOf6} at least: the kernel would take the addresses away`);
+  const tunnel = entries.find((entry) => entry.type === "vxlan");
+  if (tunnel && mtu > ethernet - overhead[4]) {
+    const message = `${mtu} bytes and VXLAN's ${overhead[4]} (${overhead[6]} over IPv6) pass only where links between nodes carry ${mtu + overhead[4]}`;
+    // Beyond Ethernet's own somebody has large frames, and knows it.
+    report(
+      mtu > ethernet ? "note" : "warning",
+      "mtu",
+      place,
+      message,
+      `leave it out: ${tunnel.path} sets what the underlay carries`,
+    );
+  }
+  const main = entries[0];
+  const first = main && valueAt(main.conf, "mtu");
+  if (type === "tuning" && typeof first === "number" && first > 0 && mtu > first)
+    report(
+      "error",
+      "mtu",
+      place,
+      `${main!.path} makes a link of ${first} bytes: longer frames are lost on its other end`,
+    );
+}
+
+function hasIpv6(conf: Entry["conf"]): boolean {
+  return JSON.stringify(valueAt(conf, "ipam") ?? {})
+    .split('"')
+    .some((text) => text.includes(":") && parseIp(text.split("/")[0]!)?.length === 16);
+}
+
+/** Bridges that several networks share. */
+export function compareBridges(documents: readonly Document[], reportOf: (file: string) => Report): void {
+  const seen: { name: string; document: Document; entry: Entry; gateway?: string }[] = [];
+  for (const document of documents) {
+    for (const entry of document.entries) {
+      if (entry.type !== "bridge") continue;
+      const name = textOf(valueAt(entry.conf, "bridge")) || "cni0";
+      const gateway = gatewayOf(entry);
+      const other = seen.find((one) => one.name === name && one.gateway && gateway && one.gateway !== gateway);
+      if (
+        other &&
+        valueAt(entry.conf, "vlan") === valueAt(other.entry.conf, "vlan") &&
+        valueAt(entry.conf, "forceAddress") !== true
+      ) {
+        const message = `Bridge ${name} gets a gateway from ${other.document.file} too: the second network's ADD finds another address there and fails`;
+        reportOf(document.file)("error", "bridge", join(entry.path, "bridge"), message, "a bridge of its own");
+      }
+      seen.push({ name, document, entry, gateway });
+    }
+  }
+}
+
+/** The IPv4 network that the bridge is the gateway of; undefined if it is none. */
+function gatewayOf({ conf }: Entry): string | undefined {
+  if (valueAt(conf, "isGateway") !== true && valueAt(conf, "isDefaultGateway") !== true) return undefined;
+  const ranges = valueAt(conf, "ipam", "ranges");
+  const inner = Array.isArray(ranges) ? ranges.flat() : [];
+  const subnets = [
+    valueAt(conf, "ipam", "subnet"),
+    ...inner.map((one) => (isObject(one) ? valueAt(one, "subnet") : "")),
+  ];
+  return subnets.map(textOf).find((text) => text !== "" && !text.includes(":"));
+}
