@@ -37,6 +37,12 @@ import {
 import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
 import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
+import {
+  hasReferenceMasquerade,
+  removeReferenceMasquerade,
+  sweepReferenceMasquerade,
+} from "../lib/ip/reference-masquerade.ts";
+import { hasReferenceSpoofCheck, removeReferenceSpoofCheck } from "../lib/ip/reference-spoof-check.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
@@ -276,22 +282,24 @@ function check(request: BridgeRequest): void {
     }
     if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
     if (want.vlans.length > 0) assertPortVlans(host, outer.index, want.vlans);
-    if (conf.macspoofchk) checkSpoofCheck(host, { label: want.label, port: outer.name!, mac: inner.mac! });
+    const isOurs = outer.name === want.hostName;
+    if (conf.macspoofchk && (isOurs || !hasReferenceSpoofCheck(host, request, outer.name!)))
+      checkSpoofCheck(host, { label: want.label, port: outer.name!, mac: inner.mac! });
     const mine = ownIps(prevResult, ifname);
     assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
-    if (conf.ipMasq && outer.name === want.hostName) {
-      const addresses = mine.map(({ address }) => address);
+    const addresses = mine.map(({ address }) => address);
+    if (conf.ipMasq && (isOurs || !hasReferenceMasquerade(host, request, addresses)))
       checkMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
-    }
   });
 }
 
 function del(request: BridgeRequest): void {
   const { conf, ifname, network, netns, prevResult } = request;
   const { hostName, label } = namesOf(request);
+  const addresses = prevResult?.ips?.map(({ address }) => address);
+  let isOurs = false;
   runAll("DEL", [
     () => {
-      const addresses = prevResult?.ips?.map(({ address }) => address);
       if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
     },
     () => {
@@ -299,7 +307,15 @@ function del(request: BridgeRequest): void {
       const own = prevResult?.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox)?.mac;
       if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName, mac: own });
     },
-    () => unplugPod(hostName, netns, ifname),
+    () => {
+      isOurs = unplugPod(hostName, netns, ifname);
+    },
+    () => {
+      if (!isOurs) removeReferenceMasquerade(host, request, addresses);
+    },
+    () => {
+      if (!isOurs && conf.macspoofchk) removeReferenceSpoofCheck(host, request);
+    },
     // Last: nobody else gets the address while it still answers here.
     () => {
       if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
@@ -314,6 +330,7 @@ function gc(request: BridgeRequest): void {
     () => sweepPods({ network, keep }),
     () => sweepGateway(request),
     () => sweepMasquerade(host, { network, keep }),
+    () => sweepReferenceMasquerade(host, network, validAttachments!),
     () => sweepSpoofCheck(host, { network, keep }),
     () => {
       if (conf.ipam?.type) delegate(request, conf.ipam.type, "GC");

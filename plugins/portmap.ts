@@ -2,7 +2,7 @@
 // portmap: ports of the host that lead to ports of the pod; chained after the plugin that makes the interface.
 // https://www.cni.dev/plugins/current/meta/portmap/
 import { any, bool, config, int, ip, list, object, oneOf, string, type Type } from "../lib/cni/config.ts";
-import { badConfig, transaction } from "../lib/cni/errors.ts";
+import { badConfig, runAll, transaction } from "../lib/cni/errors.ts";
 import { hostLinkName, labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Plugin, Request } from "../lib/cni/request.ts";
@@ -11,6 +11,7 @@ import { forgetLed, forgetOlder } from "../lib/ip/flows.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
 import { type ProtocolWay, type Published, protocols } from "../lib/ip/port-mapping.ts";
 import { assertPublishing, checkPorts, publishPorts, sweepPorts, withdrawPorts } from "../lib/ip/publish.ts";
+import { hasReferencePorts, removeReferencePorts, sweepReferencePorts } from "../lib/ip/reference-ports.ts";
 import { releaseLater } from "../lib/ip/release.ts";
 
 const port = { required: true, min: 1, max: 65535 } as const;
@@ -131,7 +132,12 @@ function forget(request: PortmapRequest, verb: typeof forgetOlder, ways: readonl
 function check(request: PortmapRequest): void {
   if (!request.prevResult) throw badConfig("prevResult", undefined, "CHECK needs the result of ADD");
   const want = wanted(request);
-  if (want) checkPorts(host, want);
+  if (!want) return;
+  try {
+    checkPorts(host, want);
+  } catch (error) {
+    if (!hasReferencePorts(host, request, want)) throw error;
+  }
 }
 
 function del(request: PortmapRequest): void {
@@ -142,6 +148,11 @@ function del(request: PortmapRequest): void {
     // Refused by ADD already, or written for another one: what there is bears the label.
   }
   const ended = withdrawPorts(host, { ...nameOf(request), ports });
+  // What there is nothing of may have been published by the reference, before this suite took its place.
+  if (ended.length === 0) {
+    const { prevResult = {}, ifname } = request;
+    ended.push(...removeReferencePorts(host, request, addressesOf(prevResult, ifname)));
+  }
   forget(
     request,
     forgetLed,
@@ -152,7 +163,10 @@ function del(request: PortmapRequest): void {
 
 function gc({ network, validAttachments }: PortmapRequest): void {
   const keep = new Set(validAttachments!.map(({ containerId, ifname }) => labelOf(network, containerId, ifname)));
-  sweepPorts(host, { network, keep });
+  runAll("GC", [
+    () => sweepPorts(host, { network, keep }),
+    () => sweepReferencePorts(host, network, validAttachments!),
+  ]);
 }
 
 export const plugin: Plugin<typeof conf> = { conf, add, check, del, gc, status: () => assertPublishing(host) };

@@ -13,6 +13,11 @@ import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } 
 import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, host, inPod } from "../lib/ip/pod.ts";
 import { assertHostEnd, assertPodEnd, configureHostEnd, configurePodEnd, type Ip } from "../lib/ip/point-to-point.ts";
+import {
+  hasReferenceMasquerade,
+  removeReferenceMasquerade,
+  sweepReferenceMasquerade,
+} from "../lib/ip/reference-masquerade.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 
@@ -96,22 +101,28 @@ function check(request: PtpRequest): void {
     );
     assertPodEnd(pod, inner.index, ips);
     assertHostEnd(host, outer.index, ips);
-    if (conf.ipMasq && outer.name === hostName) {
-      const addresses = ips.map(({ address }) => address);
+    const addresses = ips.map(({ address }) => address);
+    const isOurs = outer.name === hostName;
+    if (conf.ipMasq && (isOurs || !hasReferenceMasquerade(host, request, addresses)))
       checkMasquerade(host, { network, label, addresses, exempt: conf.masqExempt });
-    }
   });
 }
 
 function del(request: PtpRequest): void {
   const { conf, ifname, network, netns, prevResult } = request;
   const { hostName, label } = namesOf(request);
+  const addresses = prevResult?.ips?.map(({ address }) => address);
+  let isOurs = false;
   runAll("DEL", [
     () => {
-      const addresses = prevResult?.ips?.map(({ address }) => address);
       if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
     },
-    () => unplugPod(hostName, netns, ifname),
+    () => {
+      isOurs = unplugPod(hostName, netns, ifname);
+    },
+    () => {
+      if (!isOurs) removeReferenceMasquerade(host, request, addresses);
+    },
     // Last: nobody else gets the address while it still answers here.
     () => {
       if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
@@ -125,6 +136,7 @@ function gc(request: PtpRequest): void {
   runAll("GC", [
     () => sweepPods({ network, keep }),
     () => sweepMasquerade(host, { network, keep }),
+    () => sweepReferenceMasquerade(host, network, validAttachments!),
     () => {
       if (conf.ipam?.type) delegate(request, conf.ipam.type, "GC");
     },

@@ -72,10 +72,15 @@ export function macOf(address: string | undefined, label: string): string {
   ].join(":");
 }
 
-/** Removes an attachment's pair, wherever it is found; returns when both ends are unlisted. */
-export function unplugPod(hostName: string, netns: string, ifname: string): void {
+/**
+ * Removes an attachment's pair, wherever it is found; returns when both ends are unlisted. False: there was none by that
+ * name, so that whatever is left of the attachment may be another suite's.
+ */
+export function unplugPod(hostName: string, netns: string, ifname: string): boolean {
+  if (unplugLink(hostName)) return true;
   // A pair that another suite made has a name of its own: it is found in the pod.
-  if (!unplugLink(hostName)) inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
+  inPodIfAny(netns, (pod) => removeLink(pod, { name: ifname }));
+  return false;
 }
 
 /** GC: removes the pairs of attachments to this network that are not to be kept. */
