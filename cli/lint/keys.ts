@@ -34,6 +34,7 @@ export function schemaFor({ type, ipam }: Pick<Entry, "type" | "ipam">, suite: S
     ipam && Object.hasOwn(suite, ipam) ? (schemaOf(suite[ipam]!.conf) as Schema).properties?.ipam : undefined;
   if (giver) properties.ipam = { properties: { ...own?.properties, ...giver.properties } };
   else if (ipam) properties.ipam = {}; // somebody else's
+  if (type === "chain") properties.plugins = {}; // each for itself
   return { properties };
 }
 

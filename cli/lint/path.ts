@@ -15,21 +15,19 @@ export function checkPath({ entries }: Document, report: Report): void {
   for (const entry of entries) {
     const { conf, path } = entry;
     const exempt = valueAt(conf, "masqExempt");
-    if (leading && valueAt(conf, "ipMasq") === true && !(Array.isArray(exempt) && exempt.length > 0)) {
-      const hint = '"masqExempt": [the networks of all pods and nodes, as "10.244.0.0/16"]';
-      report(
-        "error",
-        "masquerade",
-        join(path, "ipMasq"),
-        `Pods on other nodes would see this node's address, not the pod's: ${leading.path} leads there`,
-        hint,
-      );
+    const cluster = leading && valueAt(leading.conf, "clusterCidrs");
+    if (leading && valueAt(conf, "ipMasq") === true && ![exempt, cluster].some(hasSome)) {
+      const hint = '"masqExempt" here, or "clusterCidrs" there: the networks of all pods, as ["10.244.0.0/16"]';
+      const message = `Pods of nodes that ${leading.path} does not know yet see this node's address, not the pod's`;
+      report("warning", "masquerade", join(path, "ipMasq"), message, hint);
     }
-    if (Array.isArray(exempt) && exempt.length > 0 && valueAt(conf, "ipMasq") !== true)
+    if (hasSome(exempt) && valueAt(conf, "ipMasq") !== true)
       report("note", "masquerade", join(path, "masqExempt"), "It has no effect without ipMasq");
     checkMtu(entry, entries, report);
   }
 }
+
+const hasSome = (list: unknown) => Array.isArray(list) && list.length > 0;
 
 function checkMtu({ type, conf, path, ipam }: Entry, entries: readonly Entry[], report: Report): void {
   const mtu = valueAt(conf, "mtu");

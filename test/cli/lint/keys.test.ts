@@ -39,6 +39,11 @@ test("keys of others' plugins and of their IPAM, arguments, and free settings ar
   expect(brief(found, "unknown-key")).toEqual([]);
 });
 
+test("plugins inside a chain are looked at each for itself", () => {
+  const chain = { type: "chain", plugins: [{ type: "bridge", isGateway: true, mut: 1400, ipam }, { type: "tuning" }] };
+  expect(brief(findings(list([chain])), "unknown-key")).toEqual(["warning unknown-key plugins[0].plugins[0].mut"]);
+});
+
 test("a key in other letters works, and is mentioned", () => {
   expect(brief(findings(list([{ type: "bridge", ismasq: 1, IsGateway: true, ipam }])), "case")).toEqual([
     "note case plugins[0].IsGateway",

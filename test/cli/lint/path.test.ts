@@ -7,8 +7,9 @@ const bridge = { type: "bridge", ipam };
 
 test("masquerade without exemption beside routes to other nodes", () => {
   for (const type of ["vxlan", "routes"]) {
-    expect(of({ ...bridge, ipMasq: true }, { type })).toEqual(["error masquerade plugins[0].ipMasq"]);
+    expect(of({ ...bridge, ipMasq: true }, { type })).toEqual(["warning masquerade plugins[0].ipMasq"]);
     expect(of({ ...bridge, ipMasq: true, masqExempt: ["10.1.0.0/8"] }, { type })).toEqual([]);
+    expect(of({ ...bridge, ipMasq: true }, { type, clusterCidrs: ["10.1.0.0/8"] })).toEqual([]);
     expect(of(bridge, { type })).toEqual([]);
   }
   expect(of({ ...bridge, ipMasq: true })).toEqual([]);
