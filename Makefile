@@ -55,7 +55,7 @@ standalone: wasm ## one plugin alone: make standalone PLUGIN=bridge
 cross: wasm ## build/cross: the image for arm64, musl and older x86-64 machines
 	@$(BUN) scripts/cross.ts
 
-docs: node_modules wasm ## docs/plugins.md, from the plugins' tables
+docs: node_modules wasm ## docs/plugins, docs/schemas: from the plugins' tables
 	@$(BUN) scripts/docs.ts
 
 fmt: node_modules ## format the sources

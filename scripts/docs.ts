@@ -1,66 +1,50 @@
-// Writes docs/plugins.md from the plugins' own configuration tables: bun scripts/docs.ts [--check]
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { schemaOf } from "../lib/cni/config.ts";
-import type { Plugin } from "../lib/cni/request.ts";
+// Writes what is written from the plugins' own tables, or says what differs: bun scripts/docs.ts [--check]
+//   docs/plugins.md and docs/plugins/*.md      pages
+//   docs/schemas/*.schema.json                 JSON Schemas for editors
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import type { Suite } from "../lib/cni/request.ts";
+import { pages } from "./docs/pages.ts";
+import { schemas } from "./docs/schemas.ts";
 
-interface Schema {
-  type?: string;
-  enum?: string[];
-  properties?: Record<string, Schema>;
-  items?: Schema;
-  required?: string[];
-  minimum?: number;
-  maximum?: number;
-  default?: unknown;
-  description?: string;
+async function suiteOf(): Promise<Suite> {
+  const names = (await readdir("plugins")).map((file) => file.replace(".ts", ""));
+  const entries = await Promise.all(
+    names.map(async (name) => [name, (await import(`../plugins/${name}.ts`)).plugin] as const),
+  );
+  return Object.fromEntries(entries);
 }
 
-/** One row for a key, and those of the keys below it. */
-function rows(schema: Schema, path: string, required: boolean): string[] {
-  let inner = schema;
-  let name = path;
-  while (inner.items) {
-    inner = inner.items;
-    name += "[]";
-  }
-  const kind = inner.enum ? inner.enum.map((word) => `"${word}"`).join(", ") : (inner.type ?? "any");
-  const bounds =
-    inner.minimum === undefined && inner.maximum === undefined ? "" : ` ${inner.minimum ?? ""}..${inner.maximum ?? ""}`;
-  const fallback = required ? "required" : schema.default === undefined ? "" : `\`${JSON.stringify(schema.default)}\``;
-  const row = `| \`${name}\` | ${kind}${bounds} | ${fallback} | ${schema.description} |`;
-  return [row, ...below(inner, `${name}.`)];
-}
-
-function below({ properties = {}, required = [] }: Schema, prefix: string): string[] {
-  return Object.entries(properties).flatMap(([key, schema]) => rows(schema, prefix + key, required.includes(key)));
-}
-
-/** The page, from every file in plugins/. */
-export async function page(): Promise<string> {
-  const parts = [
-    "# Plugins",
-    "",
-    "Every key of every plugin, written by `make docs` from the tables that read them. Keys match without regard to",
-    "case, null counts as absent, unknown keys are ignored, a value of the wrong type is an error that names both.",
-    "All take `cniVersion`, `name`, `type` and `prevResult` besides, as the specification says.",
-  ];
-  for (const file of (await readdir("plugins")).sort()) {
-    const source = await readFile(`plugins/${file}`, "utf8");
-    const [, title, link] = /^\/\/ (\S+: .*?)\.?\n\/\/ (https:\S+)/m.exec(source) ?? [];
-    const { plugin } = (await import(`../plugins/${file}`)) as { plugin: Plugin };
-    const table = below(schemaOf(plugin.conf) as Schema, "");
-    parts.push("", `## ${file.replace(".ts", "")}`, "", `${title}. The reference's page: <${link}>`, "");
-    if (table.length > 0) parts.push("| key | type | default | meaning |", "|---|---|---|---|", ...table);
-    else parts.push("No keys of its own.");
-  }
-  return `${parts.join("\n")}\n`;
+/** Every file below docs/ that is made, with its text. */
+export async function files(): Promise<Map<string, string>> {
+  const suite = await suiteOf();
+  const made = new Map(Object.entries(await pages(suite)));
+  for (const [name, schema] of Object.entries(schemas(suite)))
+    made.set(`schemas/${name}`, `${JSON.stringify(schema, undefined, 2)}\n`);
+  return made;
 }
 
 if (import.meta.main) {
-  const text = await page();
-  if (!process.argv.includes("--check")) await writeFile("docs/plugins.md", text);
-  else if (text !== (await readFile("docs/plugins.md", "utf8").catch(() => ""))) {
-    process.stderr.write("docs/plugins.md is not what the plugins' tables say: run make docs\n");
-    process.exit(1);
+  const made = await files();
+  const folders = ["plugins", "schemas"];
+  await Promise.all(folders.map((folder) => mkdir(`docs/${folder}`, { recursive: true })));
+  const there = (
+    await Promise.all(folders.map(async (name) => (await readdir(`docs/${name}`)).map((file) => `${name}/${file}`)))
+  ).flat();
+  const surplus = there.filter((file) => !made.has(file));
+  if (!process.argv.includes("--check")) {
+    for (const [file, text] of made) await writeFile(`docs/${file}`, text);
+    for (const file of surplus) await rm(`docs/${file}`);
+  } else {
+    const wrong = [...surplus];
+    for (const [file, text] of made)
+      if (text !== (await readFile(`docs/${file}`, "utf8").catch(() => ""))) wrong.push(file);
+    const examples = await readdir("docs/examples");
+    const bare = [...made.keys()]
+      .flatMap((file) => /^plugins\/(.*)\.md$/.exec(file)?.[1] ?? [])
+      .filter((type) => !examples.includes(`${type}.conflist`));
+    for (const file of wrong) process.stderr.write(`docs/${file} is not what the plugins' tables say: run make docs\n`);
+    for (const type of bare)
+      process.stderr.write(`docs/examples/${type}.conflist is missing: each plugin has an example\n`);
+    if (wrong.length + bare.length > 0) process.exit(1);
   }
 }
