@@ -27,11 +27,9 @@ const base = { cniVersion: "1.0.0", name: "net" };
 /** The plugins of a list. `first` is the host port of the pod's port 80, over TCP and UDP; two more follow. */
 export function chain(suite: Suite, main: "bridge" | "ptp", first: number): any[] {
   // The reference's ptp tests an IPv6 address for duplicates: two seconds.
-  const ipam = {
-    type: "host-local",
-    ranges: main === "bridge" ? ranges : ranges.slice(0, 1),
-    routes: [{ dst: "0.0.0.0/0" }],
-  };
+  const families = main === "bridge" ? 2 : 1;
+  const routes = [{ dst: "0.0.0.0/0" }, { dst: "::/0" }].slice(0, families);
+  const ipam = { type: "host-local", ranges: ranges.slice(0, families), routes };
   const portMappings = [
     { hostPort: first, containerPort: 80, protocol: "tcp" },
     { hostPort: first, containerPort: 80, protocol: "udp" },
