@@ -1,0 +1,59 @@
+// The MTU of a pod that somebody else's plugin attached: lowered, at both ends, to what a tunnel leaves of it.
+import { CniError, codes } from "../cni/errors.ts";
+import type { Interface, Result } from "../cni/result.ts";
+import { changeLink } from "../netlink/rtnl/link.ts";
+import type { Namespace } from "../netns/netns.ts";
+import { findLink, type Link } from "./link.ts";
+import { inPod } from "./pod.ts";
+
+/** The attachment whose interface it is. */
+export interface PodEnd {
+  netns: string;
+  ifname: string;
+}
+
+function innerLink(pod: Namespace, ifname: string): Link {
+  const link = findLink(pod, ifname);
+  if (!link) throw new CniError(codes.checkFailed, `Cannot find link "${ifname}" in the container`);
+  return link;
+}
+
+/** The pod's interface as the result has it. */
+function ownInterface({ interfaces = [] }: Result, { ifname, netns }: PodEnd): Interface | undefined {
+  return interfaces.find(({ name, sandbox }) => name === ifname && sandbox === netns);
+}
+
+/**
+ * Makes the pod's link and the host's end of it carry `mtu` bytes at most; less is left as it is. The result says so where it
+ * tells of MTUs. A result that says already that the pod has no more is believed.
+ */
+export function lowerMtu(host: Namespace, end: PodEnd, result: Result, mtu: number): Result {
+  const told = ownInterface(result, end)?.mtu;
+  if (told !== undefined && told <= mtu) return result;
+  const lowered = inPod(end.netns, (pod) => {
+    const inner = innerLink(pod, end.ifname);
+    if ((inner.mtu ?? 0) <= mtu) return undefined;
+    pod.route.request(changeLink({ index: inner.index, mtu }));
+    const outer = inner.info?.kind === "veth" && inner.link !== undefined ? findLink(host, inner.link) : undefined;
+    if (!outer || outer.info?.kind !== "veth") return [];
+    if ((outer.mtu ?? 0) > mtu) host.route.request(changeLink({ index: outer.index, mtu }));
+    // A bridge whose MTU nobody chose takes the lowest of its ports'.
+    return [outer.index, outer.master].flatMap((index) => (index === undefined ? [] : (findLink(host, index) ?? [])));
+  });
+  if (!lowered) return result;
+  const interfaces = result.interfaces?.map((one): Interface => {
+    if (one.name === end.ifname && one.sandbox === end.netns) return { ...one, mtu };
+    const link = one.sandbox ? undefined : lowered.find(({ name }) => name === one.name);
+    return link ? { ...one, mtu: link.mtu } : one;
+  });
+  return { ...result, interfaces };
+}
+
+/** Throws, with code 101, if the pod's link carries more than `mtu` bytes. */
+export function assertMtu(end: PodEnd, mtu: number): void {
+  inPod(end.netns, (pod) => {
+    const inner = innerLink(pod, end.ifname);
+    if ((inner.mtu ?? 0) > mtu)
+      throw new CniError(codes.checkFailed, `Cannot use link "${end.ifname}": its MTU is ${inner.mtu}, over ${mtu}`);
+  });
+}

@@ -1,0 +1,219 @@
+// The paths of a network to its other nodes: what a snapshot says, brought into the kernel, compared with it, taken away.
+//
+//   ensureProgrammed   ADD: nothing if the stamp is current, else under a lock all that follows
+//   programme          the kernel is as the snapshot says, told in as few sends as possible; the stamp says so
+//   publish            the agent: a new snapshot, into the file and into the kernel
+//   repair             GC, `tenon repair`: the kernel compared with the snapshot, and mended
+//   withdraw           everything of the network goes
+import { CniError, codes } from "../cni/errors.ts";
+import { ensureCluster, removeCluster } from "../ip/cluster.ts";
+import { findLink, removeLink } from "../ip/link.ts";
+import { ensureForwarding } from "../ip/sysctl.ts";
+import { formatCidr } from "../netlink/inet.ts";
+import type { Namespace } from "../netns/netns.ts";
+import { status } from "../sys/file.ts";
+import type { Paths } from "./conf.ts";
+import { deviceName, ensureDevice, isDeviceOf } from "./device.ts";
+import { type Entry, type Ground, inOrder, listEntries, send } from "./entries.ts";
+import { addNode, clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
+import { loadSnapshot, type PeerNode, type Snapshot, selfOf, writeSnapshot } from "./snapshot.ts";
+import { markFile, type Programmed, readStamp, removeStamp, stampOf, whileAlone, writeStamp } from "./stamp.ts";
+
+/** What programming changed in the kernel, counted in routes, neighbours, forwarding entries, rules and devices. */
+export interface Changes {
+  /** New, or with another value than before. */
+  added: number;
+  removed: number;
+  /** Put back although nothing new was asked for: somebody else had taken it away or changed it. */
+  repaired: number;
+  /** Nodes that cannot be reached, and why, in words. */
+  problems: string[];
+}
+
+/** ADD: what is programmed, `fresh` if by this very call, after making sure that it is what the snapshot and the configuration say. */
+export function ensureProgrammed(ns: Namespace, paths: Paths): Programmed & { fresh?: boolean } {
+  const there = stillThere(ns, paths);
+  if (there) return there;
+  return whileAlone(paths.network, () => {
+    const meanwhile = stillThere(ns, paths);
+    if (meanwhile) return meanwhile;
+    const mark = markFile(paths);
+    programme(ns, paths, readPeers(paths), undefined, mark);
+    const programmed = readStamp(paths);
+    // The file was replaced while it was read: who replaces it programmes it, or the next ADD.
+    if (!programmed) throw new CniError(codes.tryAgain, `Cannot keep up: "${paths.file}" changes all the time`);
+    return { ...programmed, fresh: true };
+  });
+}
+
+/** The stamp, if it is current and the device that it speaks of is there. */
+function stillThere(ns: Namespace, paths: Paths): Programmed | undefined {
+  const programmed = readStamp(paths);
+  if (!programmed?.device) return programmed;
+  return findLink(ns, programmed.device.name)?.index === programmed.device.index ? programmed : undefined;
+}
+
+/** The agent's: puts the snapshot into the file and into the kernel, and the stamp, while no ADD does. */
+export function publish(ns: Namespace, paths: Paths, snapshot: Snapshot, previous?: Snapshot): Changes {
+  return whileAlone(paths.network, () => {
+    writeSnapshot(snapshot, paths.file);
+    return programme(ns, paths, snapshot, previous, markFile(paths));
+  });
+}
+
+/** Compares the kernel with the snapshot in the file and mends what differs: GC, `tenon repair`. */
+export function repair(ns: Namespace, paths: Paths): Changes {
+  return whileAlone(paths.network, () => {
+    const mark = markFile(paths);
+    return programme(ns, paths, readPeers(paths), undefined, mark);
+  });
+}
+
+/** GC: the same, where there are a snapshot and something that was programmed. */
+export function repairIfAny(ns: Namespace, paths: Paths): void {
+  if (stampOf(paths.network) && status(paths.file)) repair(ns, paths);
+}
+
+/** What this process programmed last, by network: what `previous` stood on, and the nodes that could not be reached. */
+const last = new Map<string, { footing: string; problems: Map<string, string[]> }>();
+
+/**
+ * Brings the kernel to what the snapshot says. With the snapshot that this process programmed before, the cost is that of
+ * the nodes that differ; without it, or where the ground has moved (device, underlay, this node itself), everything is
+ * compared with what the kernel has. Nodes that cannot be reached are told of, the others programmed all the same.
+ * `mark` is the identity of the snapshot's file, for the stamp; default: the file as it is now.
+ */
+export function programme(
+  ns: Namespace,
+  paths: Paths,
+  snapshot: Snapshot,
+  previous?: Snapshot,
+  mark = markFile(paths),
+): Changes {
+  const repairing = previous === undefined && readStamp(paths) !== undefined;
+  const before = stampOf(paths.network)?.paths;
+  const { ground, device, cluster } = planOf(ns, paths, snapshot);
+  removeStamp(paths.network);
+  const changes: Changes = { added: 0, removed: 0, repaired: 0, problems: [] };
+  const count = (by: number) => {
+    changes[repairing ? "repaired" : "added"] += by;
+  };
+  if (before?.tunnel && before.tunnel.vni !== paths.tunnel?.vni) changes.removed += removeTunnel(ns, before);
+  if (device) {
+    const { index, changed } = ensureDevice(ns, device);
+    ground.device = index;
+    if (changed) count(1);
+  } else {
+    for (const family of familiesOf(snapshot)) ensureForwarding(ns, family);
+  }
+
+  const self = selfOf(snapshot);
+  const footing = footingOf(ground, self);
+  const mine = last.get(paths.network);
+  last.delete(paths.network);
+  const known = mine?.footing === footing ? previous : undefined;
+  const problems = known ? mine!.problems : new Map<string, string[]>();
+  const { put, surplus } = known
+    ? sinceThen(ground, snapshot, known, problems)
+    : against(everything(ground, snapshot, problems), listEntries(ns, ground, ownerOf(paths, snapshot)));
+  // What is no longer wanted goes first: an address may have passed to another node.
+  drop(ns, surplus);
+  send(
+    ns,
+    inOrder(put).map((entry) => entry.put()),
+  );
+  changes.removed += surplus.length;
+  count(put.length);
+  ensureCluster(ns, cluster, known && clusterOf(paths, known));
+
+  if (!ground.underlay.known) changes.problems.push(unknownSelf(snapshot));
+  for (const some of problems.values()) for (const one of some) changes.problems.push(one);
+  last.set(paths.network, { footing, problems });
+  writeStamp(paths, mark, {
+    device: device && { index: ground.device, name: device.name, mtu: device.mtu },
+    problems: changes.problems,
+    since: Math.floor(Date.now() / 1000),
+  });
+  return changes;
+}
+
+/** All that the entries of other nodes depend on. */
+function footingOf({ paths, device, underlay }: Ground, self: PeerNode): string {
+  const beside = underlay.beside.map(({ network, link }) => `${formatCidr(network)} ${link}`);
+  return JSON.stringify([paths, device, underlay.family, underlay.sources, beside, self]);
+}
+
+/** Removes the tunnel of a network: its rules, its device and with that all that leads there. How many things that were. */
+function removeTunnel(ns: Namespace, paths: Paths): number {
+  const name = paths.tunnel && deviceName(paths.tunnel.vni);
+  const link = name === undefined ? undefined : findLink(ns, name);
+  if (!link || !isDeviceOf(link, paths.network)) return 0;
+  const entries = listEntries(ns, { paths, device: link.index }, () => false);
+  drop(ns, entries);
+  removeLink(ns, { index: link.index });
+  return entries.length + 1;
+}
+
+function drop(ns: Namespace, entries: Entry[]): void {
+  const messages = inOrder(entries).map((entry) => entry.drop());
+  send(ns, messages.reverse());
+}
+
+/** What must be put and what must be dropped, so that `have` becomes `wanted`. */
+function against(wanted: readonly Entry[], have: readonly Entry[]): { put: Entry[]; surplus: Entry[] } {
+  const there = new Map<string, Entry>();
+  for (const entry of have) there.set(entry.key, entry);
+  const put: Entry[] = [];
+  for (const entry of wanted) {
+    if (there.get(entry.key)?.value !== entry.value) put.push(entry);
+    there.delete(entry.key);
+  }
+  return { put, surplus: [...there.values()] };
+}
+
+/** The same of the nodes alone that differ between two snapshots. */
+function sinceThen(ground: Ground, now: Snapshot, before: Snapshot, problems: Map<string, string[]>) {
+  const old = new Map<string, PeerNode>();
+  for (const node of before.nodes) if (node.name !== now.self) old.set(node.name, node);
+  const gone: Entry[] = [];
+  const come: Entry[] = [];
+  for (const node of now.nodes) {
+    if (node.name === now.self) continue;
+    const was = old.get(node.name);
+    if (was && sameNode(was, node)) {
+      old.delete(node.name);
+      continue;
+    }
+    problems.delete(node.name);
+    addNode(ground, node, come, problems);
+  }
+  for (const node of old.values()) {
+    addNode(ground, node, gone, new Map());
+    if (!now.nodes.some(({ name }) => name === node.name)) problems.delete(node.name);
+  }
+  return against(come, gone);
+}
+
+function sameNode(a: PeerNode, b: PeerNode): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Takes everything of the network out of the kernel, and its stamp; the snapshot's file stays. */
+export function withdraw(ns: Namespace, paths: Paths): Changes {
+  return whileAlone(paths.network, () => {
+    let snapshot: Snapshot | undefined;
+    try {
+      snapshot = loadSnapshot(paths.file);
+    } catch (error) {
+      if (!(error instanceof CniError)) throw error; // what cannot be read tells of no routes: ours are found all the same
+    }
+    let removed = removeTunnel(ns, paths);
+    const entries = listEntries(ns, { paths: { ...paths, tunnel: undefined }, device: 0 }, ownerOf(paths, snapshot));
+    drop(ns, entries);
+    removed += entries.length;
+    removeCluster(ns, paths.network);
+    removeStamp(paths.network);
+    last.delete(paths.network);
+    return { added: 0, removed, repaired: 0, problems: [] };
+  });
+}

@@ -1,0 +1,110 @@
+// What carries traffic to other nodes: a link of this host, its address, its MTU, and which addresses are beside it.
+import { CniError, codes } from "../cni/errors.ts";
+import { findLink, isUp, type Link } from "../ip/link.ts";
+import { type Cidr, contains, formatIp, parseIp } from "../netlink/inet.ts";
+import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
+import { IFF_LOOPBACK } from "../netlink/rtnl/link.ts";
+import { dumpRoutes, readRoutes } from "../netlink/rtnl/route.ts";
+import type { Namespace } from "../netns/netns.ts";
+import type { Paths } from "./conf.ts";
+import type { PeerNode } from "./snapshot.ts";
+
+export interface Underlay {
+  link: Link;
+  /** What the tunnel stands on. */
+  family: 4 | 6;
+  /** This node's address there, the tunnel's source. */
+  local: string;
+  /** This node's own addresses, which pods elsewhere see it by: the first of each family that the host really has. */
+  sources: { 4?: string; 6?: string };
+  /** False: the snapshot's address of this node is no address of the host. */
+  known: boolean;
+  /** Networks that links of the host are in: only the named link's, where one is named. */
+  beside: { network: Cidr; link: number }[];
+}
+
+interface HostAddress {
+  index: number;
+  network: Cidr;
+}
+
+const sizeOf = (family: 4 | 6) => (family === 4 ? 4 : 16);
+export const familyOfText = (address: string): 4 | 6 => (address.includes(":") ? 6 : 4);
+
+/** Bytes that the tunnel adds: Ethernet 14, VXLAN 8, UDP 8, and IP 20 or 40. */
+export const overheadOf = (family: 4 | 6) => (family === 4 ? 50 : 70);
+
+/** Finds it. Code 50, naming the link or the address, where there is none or it is down. */
+export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Underlay {
+  const missing = (what: string) => new CniError(codes.unavailable, `Cannot reach other nodes: ${what}`);
+  const all: HostAddress[] = ns.route.dump(dumpAddresses(0)).map((answer) => {
+    const { index, ip, prefix } = readAddress(answer);
+    return { index, network: { ip: parseIp(ip)!, prefix } };
+  });
+  const family =
+    paths.tunnel?.family ?? (self.addresses.some((one) => familyOfText(one) === 4) || !self.addresses.length ? 4 : 6);
+  const holder = (text: string) => {
+    const bytes = formatIp(parseIp(text)!);
+    return all.find(({ network }) => formatIp(network.ip) === bytes);
+  };
+  const own = self.addresses.filter((one) => familyOfText(one) === family);
+  const held = own.find((one) => holder(one));
+  const link = paths.underlay
+    ? findLink(ns, paths.underlay)
+    : (outward(ns, held === undefined ? undefined : holder(held)!.index) ?? outward(ns, defaultLink(ns, family)));
+  if (!link) {
+    throw missing(
+      paths.underlay
+        ? `there is no link "${paths.underlay}", the underlay`
+        : `no link has ${own.length ? `address ${own.join(" or ")} of node "${self.name}"` : `an IPv${family} address`}, and no default route leads to one`,
+    );
+  }
+  if (!isUp(link)) throw missing(`link "${link.name}", the underlay, is down`);
+  const here = all.find(
+    ({ index, network }) => index === link.index && network.ip.length === sizeOf(family) && isGlobal(network.ip),
+  );
+  const local = held ?? (here && formatIp(here.network.ip));
+  if (local === undefined && paths.tunnel)
+    throw missing(`link "${link.name}", the underlay, has no IPv${family} address`);
+  const beside = all.filter(({ index, network }) => (!paths.underlay || index === link.index) && isGlobal(network.ip));
+  return {
+    link,
+    family,
+    local: local ?? "",
+    sources: {
+      4: self.addresses.find((one) => familyOfText(one) === 4 && holder(one)),
+      6: self.addresses.find((one) => familyOfText(one) === 6 && holder(one)),
+    },
+    known: self.addresses.length === 0 || self.addresses.some((one) => holder(one)),
+    beside: beside.map(({ index, network }) => ({ network, link: index })),
+  };
+}
+
+/** The link of that index; not the loopback, where routers keep their addresses: traffic leaves by another. */
+function outward(ns: Namespace, index: number | undefined): Link | undefined {
+  const link = index === undefined ? undefined : findLink(ns, index);
+  return link && (link.flags & IFF_LOOPBACK) === 0 ? link : undefined;
+}
+
+function isGlobal(ip: Uint8Array): boolean {
+  return ip.length === 4 ? ip[0] !== 127 : !(ip[0] === 0xfe && (ip[1]! & 0xc0) === 0x80) && ip[0] !== 0;
+}
+
+/** Index of the link of the default route with the lowest metric. */
+function defaultLink(ns: Namespace, family: 4 | 6): number | undefined {
+  const all = family === 4 ? "0.0.0.0/0" : "::/0";
+  const routes = ns.route
+    .dump(dumpRoutes(family === 4 ? 2 : 10))
+    .flatMap(readRoutes)
+    .filter(({ destination, link }) => destination === all && link !== undefined);
+  routes.sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0));
+  return routes[0]?.link;
+}
+
+/** The link that a peer's address is directly on; undefined where a router stands between. */
+export function linkBeside({ beside }: Underlay, address: string): number | undefined {
+  const ip = parseIp(address)!;
+  for (const { network, link } of beside)
+    if (network.ip.length === ip.length && network.prefix < ip.length * 8 && contains(network, ip)) return link;
+  return undefined;
+}
