@@ -5,9 +5,9 @@ import { any, cidrText, config, int, list, object } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
 import { hexName, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
-import type { Plugin, Request } from "../lib/cni/request.ts";
+import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import type { Result } from "../lib/cni/result.ts";
-import { findLink, type Link, listLinks, removeLink, removeLinks } from "../lib/ip/link.ts";
+import { findLink, type Link, listLinks, removeLink, removeLinks, theLink } from "../lib/ip/link.ts";
 import { host, inPod, inPodIfAny, type Namespace } from "../lib/ip/pod.ts";
 import {
   assertShaped,
@@ -166,6 +166,27 @@ function check(request: BandwidthRequest): void {
   assertShaped(host, link, shaping, devicesOf(request)[0]);
 }
 
+/** What the attachment has on the host. */
+function parts(request: BandwidthRequest): Part[] {
+  const shaping = wanted(request);
+  const { sending, receiving, subnets } = shaping;
+  if (!sending && !receiving) return [];
+  const name = hostLinkName(request.network, request.containerId, request.ifname);
+  const part: Part = {
+    kind: "shaping",
+    name: labelFor(request),
+    check: () => assertShaped(host, theLink(host, name), shaping, devicesOf(request)[0]),
+    ensure: (whole) => {
+      const link = theLink(host, name);
+      if (sending) shapeSending(host, link, sending, subnets);
+      if (!receiving) return;
+      const there = whole ? undefined : devicesOf(request)[0];
+      shapeReceiving(host, link, there ?? plug(request, link.mtu), receiving, subnets);
+    },
+  };
+  return [part];
+}
+
 function del(request: BandwidthRequest): void {
   const { network, containerId, ifname, netns } = request;
   const [ours, ...found] = findLinks(host, [hostLinkName(network, containerId, ifname), ...deviceNames(request)]);
@@ -209,6 +230,7 @@ function status({ conf }: BandwidthRequest): void {
 export const plugin: Plugin<typeof conf> = {
   conf,
   versions: ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
+  parts,
   add,
   check,
   del,

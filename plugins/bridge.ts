@@ -20,21 +20,30 @@ import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib
 import { hostLinkName } from "../lib/cni/identity.ts";
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
-import type { Plugin, Request } from "../lib/cni/request.ts";
+import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import { dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
-import { ensureGatewayAddress, firstAddress } from "../lib/ip/address.ts";
+import { ensureGatewayAddress, firstAddress, listAddresses } from "../lib/ip/address.ts";
 import {
   createVeth,
   ensureBridge,
+  ensurePort,
   findLink,
+  isPort,
   isPromiscuous,
   isUp,
   type Link,
   listLinks,
   removeLink,
   setLinkUp,
+  theLink,
 } from "../lib/ip/link.ts";
-import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
+import {
+  checkMasquerade,
+  ensureMasquerade,
+  masqueradePart,
+  removeMasquerade,
+  sweepMasquerade,
+} from "../lib/ip/masquerade.ts";
 import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
 import {
@@ -44,6 +53,7 @@ import {
 } from "../lib/ip/reference-masquerade.ts";
 import { hasReferenceSpoofCheck, removeReferenceSpoofCheck } from "../lib/ip/reference-spoof-check.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
+import { assertPath, ensureSubnetRoute } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
@@ -339,8 +349,89 @@ function gc(request: BridgeRequest): void {
 }
 
 export const plugin: Plugin<typeof conf> = {
+const missing = (what: string) => new CniError(codes.checkFailed, `Cannot find ${what}`);
+
+/** What the attachment has on the host. */
+function parts(request: BridgeRequest): Part[] {
+  const { conf, network, ifname, prevResult = {} } = request;
+  const { bridge, hostName, label, port, vlans, keepDefaultVlan, isGateway } = wanted(request);
+  const macOf = (name: string, inside: boolean) =>
+    prevResult.interfaces?.find((one) => one.name === name && !!one.sandbox === inside)?.mac;
+  const ips = ownIps(prevResult, ifname);
+  const addresses = ips.map(({ address }) => address);
+  const list: Part[] = [
+    {
+      kind: "bridge",
+      name: bridge.name,
+      check: () => {
+        const have = theLink(host, bridge.name);
+        if (!isUp(have) || (bridge.promiscuous && !isPromiscuous(have)))
+          throw missing(`bridge "${bridge.name}" as it was`);
+      },
+      // With the MAC address that pods know it by.
+      ensure: () => ensureBridge(host, { ...bridge, mac: macOf(bridge.name, false) }),
+    },
+    {
+      kind: "port",
+      name: hostName,
+      check: () => {
+        const have = theLink(host, hostName);
+        if (!isPort(have, theLink(host, bridge.name).index, port)) throw missing(`port "${hostName}" as it was`);
+        if (vlans.length > 0) assertPortVlans(host, have.index, vlans);
+      },
+      ensure: () => {
+        const link = theLink(host, hostName);
+        ensurePort(host, link, theLink(host, bridge.name).index, port);
+        if (vlans.length > 0) setPortVlans(host, link.index, vlans, keepDefaultVlan);
+      },
+    },
+  ];
+  const gateways = isGateway ? ips.filter(({ gateway }) => gateway !== undefined) : [];
+  const gatewayName = conf.vlan ? `${bridge.name}.${conf.vlan}` : bridge.name;
+  for (const ip of gateways) {
+    const text = `${ip.gateway}/${ip.address.split("/")[1]}`;
+    list.push(
+      {
+        kind: "address",
+        name: `${text} of ${gatewayName}`,
+        check: () => {
+          const have = listAddresses(host, theLink(host, gatewayName).index);
+          if (!have.some(({ ip, prefix }) => `${ip}/${prefix}` === text)) throw missing(`address ${text}`);
+        },
+        ensure: () =>
+          openGateway(
+            gatewayLink(theLink(host, bridge.name), conf.vlan, conf.mtu || undefined),
+            [ip],
+            conf.forceAddress,
+          ),
+      },
+      {
+        kind: "route",
+        name: `to ${ip.address} by ${gatewayName}`,
+        check: () => assertPath(host, theLink(host, gatewayName).index, ip.address),
+        ensure: () => ensureSubnetRoute(host, theLink(host, gatewayName).index, text),
+      },
+    );
+  }
+  if (conf.ipMasq && addresses.length > 0) {
+    list.push(masqueradePart(host, { network, label, addresses, exempt: conf.masqExempt }));
+  }
+  const mac = macOf(ifname, true);
+  if (conf.macspoofchk && mac) {
+    const guard = { label, port: hostName, mac };
+    list.push({
+      kind: "spoof check",
+      name: label,
+      check: () => checkSpoofCheck(host, guard),
+      ensure: (whole) => ensureSpoofCheck(host, guard, whole),
+    });
+  }
+  return list;
+}
+
   conf,
   add,
+  parts,
   check,
   del,
   gc,

@@ -5,7 +5,7 @@ import { config, later, oneOf, string, type Type } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
-import type { Plugin, Request } from "../lib/cni/request.ts";
+import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import type { Result } from "../lib/cni/result.ts";
 import { type BridgeGuard, checkGuard, ensureGuard, sweepGuards } from "../lib/ip/bridge-guard.ts";
 import { droppingChains, hasFirewalld } from "../lib/ip/foreign-filter.ts";
@@ -171,6 +171,36 @@ function assertReferences(addresses: readonly string[]): void {
   }
 }
 
+/** What the attachment has on the host. */
+function parts(request: FirewallRequest): Part[] {
+  const want = wanted(request);
+  const { addresses, admin, guard, label } = want;
+  const list: Part[] = [
+    {
+      kind: "firewall",
+      name: label,
+      check: () => {
+        const { nft, legacy } = elsewhere(want);
+        if (checkAccepted(host, want) === "none") throw notFound(`accepted address ${addresses[0]}`);
+        checkInIptables(host, ofFamilies(addresses, nft));
+        checkInLegacy(addresses, legacy);
+      },
+      ensure: (whole) => {
+        ensureAccepted(host, want, whole);
+        const { nft, legacy } = elsewhere(want);
+        const inNft = ofFamilies(addresses, nft);
+        if (inNft.length > 0) acceptInIptables(host, inNft, admin);
+        if (legacy.length > 0) acceptInLegacy(addresses, admin, legacy);
+      },
+    },
+  ];
+  if (guard) {
+    const name = `${guard.policy} of ${guard.bridge}`;
+    list.push({ kind: "firewall", name, check: () => checkGuard(host, guard), ensure: () => ensureGuard(host, guard) });
+  }
+  return list;
+}
+
 function del({ containerId, ifname, network, prevResult, warn }: FirewallRequest): void {
   const label = labelOf(network, containerId, ifname);
   const hints = prevResult?.ips?.map(({ address }) => address);
@@ -230,6 +260,7 @@ function status(request: FirewallRequest): void {
 export const plugin: Plugin<typeof conf> = {
   conf,
   versions: ["0.4.0", "1.0.0", "1.1.0"],
+  parts,
   add,
   check,
   del,

@@ -5,7 +5,7 @@ import { any, bool, config, int, ip, list, object, oneOf, string, type Type } fr
 import { badConfig, runAll, transaction } from "../lib/cni/errors.ts";
 import { hostLinkName, labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
-import type { Plugin, Request } from "../lib/cni/request.ts";
+import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import type { Result } from "../lib/cni/result.ts";
 import { forgetLed, forgetOlder } from "../lib/ip/flows.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
@@ -169,6 +169,19 @@ function gc({ network, validAttachments }: PortmapRequest): void {
   ]);
 }
 
-export const plugin: Plugin<typeof conf> = { conf, add, check, del, gc, status: () => assertPublishing(host) };
+/** What the attachment has on the host. */
+function parts(request: PortmapRequest): Part[] {
+  const want = wanted(request);
+  if (!want) return [];
+  const part: Part = {
+    kind: "published ports",
+    name: want.label,
+    check: () => checkPorts(host, want),
+    ensure: (whole) => forget(request, forgetOlder, publishPorts(host, want, whole)),
+  };
+  return [part];
+}
+
+export const plugin: Plugin<typeof conf> = { conf, add, check, del, gc, status: () => assertPublishing(host), parts };
 
 if (import.meta.main) main(plugin);

@@ -6,10 +6,16 @@ import { delegate } from "../lib/cni/delegate.ts";
 import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
-import type { Plugin, Request } from "../lib/cni/request.ts";
+import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import { dnsConf, type IpConfig, type Result } from "../lib/cni/result.ts";
-import { findLink, isUp, removeLink } from "../lib/ip/link.ts";
-import { checkMasquerade, ensureMasquerade, removeMasquerade, sweepMasquerade } from "../lib/ip/masquerade.ts";
+import { findLink, isUp, removeLink, setLinkUp, theLink } from "../lib/ip/link.ts";
+import {
+  checkMasquerade,
+  ensureMasquerade,
+  masqueradePart,
+  removeMasquerade,
+  sweepMasquerade,
+} from "../lib/ip/masquerade.ts";
 import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, host, inPod } from "../lib/ip/pod.ts";
 import { assertHostEnd, assertPodEnd, configureHostEnd, configurePodEnd, type Ip } from "../lib/ip/point-to-point.ts";
@@ -18,6 +24,7 @@ import {
   removeReferenceMasquerade,
   sweepReferenceMasquerade,
 } from "../lib/ip/reference-masquerade.ts";
+import { assertPath } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 
@@ -143,8 +150,48 @@ function gc(request: PtpRequest): void {
   ]);
 }
 
+/** What the attachment has on the host. */
+function parts(request: PtpRequest): Part[] {
+  const { conf, ifname, network, prevResult = {} } = request;
+  const { hostName, label } = namesOf(request);
+  const outer = () => theLink(host, hostName);
+  const ips = wantedIps(
+    ownIps(prevResult, ifname).filter(({ gateway }) => gateway !== undefined),
+    "prevResult.ips",
+  );
+  const list: Part[] = [
+    {
+      kind: "link",
+      name: hostName,
+      check: () => {
+        if (!isUp(outer())) throw new CniError(codes.checkFailed, `Cannot use link "${hostName}": it is down`);
+      },
+      ensure: () => setLinkUp(host, outer().index),
+    },
+    {
+      kind: "route",
+      name: `to ${ips.map(({ address }) => address.split("/")[0]).join(", ")} by ${hostName}`,
+      check: () => {
+        const { index } = outer();
+        assertHostEnd(host, index, ips);
+        for (const { address } of ips) assertPath(host, index, address);
+      },
+      ensure: () => {
+        configureHostEnd(host, { name: hostName, index: outer().index }, ips, network);
+        for (const { gateway } of ips) ensureForwarding(host, gateway.includes(":") ? 6 : 4);
+      },
+    },
+  ];
+  if (conf.ipMasq) {
+    const addresses = ips.map(({ address }) => address);
+    list.push(masqueradePart(host, { network, label, addresses, exempt: conf.masqExempt }));
+  }
+  return list;
+}
+
 export const plugin: Plugin<typeof conf> = {
   conf,
+  parts,
   add,
   check,
   del,

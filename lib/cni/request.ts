@@ -40,6 +40,18 @@ export interface Request<F extends Fields = Fields> extends Attachment {
 export type Environment = Record<string, string | undefined>;
 export type Suite = Readonly<Record<string, Plugin<any>>>;
 
+/** Something on the host that a living attachment needs: it can be looked at, and made again where somebody took it away. */
+export interface Part {
+  /** What it is, in a word or two, for counting: "bridge", "route". */
+  kind: string;
+  /** Which one, for people. */
+  name: string;
+  /** Throws unless it is as ADD made it. */
+  check(): void;
+  /** Makes it so. Done already is fine. `whole`: that did not do, so nothing is to be taken as given. */
+  ensure(whole: boolean): void;
+}
+
 /** What a plugin is. Verbs that it lacks succeed and do nothing. */
 export interface Plugin<F extends Fields = Fields> {
   /** The configuration table. */
@@ -56,6 +68,11 @@ export interface Plugin<F extends Fields = Fields> {
   gc?(request: Request<F>): void;
   /** Throws code 50 or 51 if an ADD could not be served. */
   status?(request: Request<F>): void;
+  /**
+   * What the attachment has on the host, in the order in which it can be made again. The request is one of CHECK; nothing
+   * here enters the pod's namespace.
+   */
+  parts?(request: Request<F>): Part[];
 }
 
 /** Letters, digits, _, . and -, the first a letter or digit: what names of networks and containers are made of. */

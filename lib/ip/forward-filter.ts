@@ -112,12 +112,15 @@ function contents(connection: Connection): Contents[] {
   return [pods[4], pods[6]].map((set) => ({ set, elements: listElements(connection, set) }));
 }
 
-/** Lets an attachment's addresses through. Done already is fine; what another attachment left is taken over. */
-export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted): void {
+/**
+ * Lets an attachment's addresses through. Done already is fine; what another attachment left is taken over. With `whole`,
+ * the rules are looked at too.
+ */
+export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted, whole = false): void {
   const places = [...new Set(addresses)].map(placeOf);
   if (places.length === 0) return;
   // Sets and rules come and go together: where one is, all are.
-  ensureElements(ns.netfilter, label, places, [places[0]!.set], () => prepareFilter(ns.netfilter));
+  ensureElements(ns.netfilter, label, places, [places[0]!.set], () => prepareFilter(ns.netfilter), whole);
 }
 
 /**

@@ -1,5 +1,5 @@
 // Links: idempotent verbs on a host or in a pod.
-import { badConfig, toCniError } from "../cni/errors.ts";
+import { badConfig, CniError, codes, toCniError } from "../cni/errors.ts";
 import {
   type BridgeSettings,
   changeLink,
@@ -26,6 +26,13 @@ export function findLink(ns: Namespace, by: string | number): Link | undefined {
   const [reply] = ns.route.try(getLink(typeof by === "string" ? { name: by } : { index: by }));
   if (reply!.error && !isErrno(reply!.error, "ENODEV")) throw reply!.error;
   return linkOf(reply!);
+}
+
+/** The link of that name; without one an error, code 101. */
+export function theLink(ns: Namespace, name: string): Link {
+  const link = findLink(ns, name);
+  if (!link) throw new CniError(codes.checkFailed, `Cannot find link "${name}"`);
+  return link;
 }
 
 function linkOf(reply: Reply): Link | undefined {
@@ -78,16 +85,17 @@ export function removeLinks(ns: Namespace, links: readonly Link[]): void {
 export interface BridgeSpec {
   name: string;
   mtu?: number;
+  /** Where it is made; default: a random one. */
+  mac?: string;
   promiscuous?: boolean;
   settings?: BridgeSettings;
 }
 
 /** The bridge of that name, made if there is none, and up. A link of another kind is an error. */
-export function ensureBridge(ns: Namespace, { name, mtu, promiscuous, settings }: BridgeSpec): Link {
+export function ensureBridge(ns: Namespace, { name, mtu, mac = randomMac(), promiscuous, settings }: BridgeSpec): Link {
   let bridge = findLink(ns, name);
   if (!bridge) {
     // A MAC given at creation stays: otherwise it would follow the lowest of the ports' as they come and go.
-    const mac = randomMac();
     const spec = { name, mtu, mac, up: true, txQueueLength: 1000, info: { kind: "bridge", data: settings } };
     // EEXIST: another process made it in the meantime.
     ns.route.request({ ...createLink(spec), accept: ["EEXIST"] });
@@ -101,6 +109,21 @@ export function ensureBridge(ns: Namespace, { name, mtu, promiscuous, settings }
   if (!isUp(bridge) || promiscuity.flags)
     ns.route.request(changeLink({ index: bridge.index, up: true, ...promiscuity }));
   return bridge;
+}
+
+/** Whether a link is up, a port of the bridge of that index, with these settings. */
+export function isPort(link: Link, master: number, settings: PortSettings = {}): boolean {
+  const have: Record<string, unknown> = link.info?.port ?? {};
+  const same = Object.entries(settings).every(([name, value]) => value === undefined || have[name] === value);
+  return isUp(link) && link.master === master && same;
+}
+
+/** Makes a link a port of the bridge of that index, up, with these settings. */
+export function ensurePort(ns: Namespace, { index }: Link, master: number, settings?: PortSettings): void {
+  ns.route.request(
+    changeLink({ index, master, up: true }),
+    ...(settings ? [changeLink({ index, info: { port: settings } })] : []),
+  );
 }
 
 function randomMac(): string {

@@ -10,6 +10,7 @@
 // those of a network without pods, and with the last of them the table; so does the first pod of another network.
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
+import type { Part } from "../cni/request.ts";
 import { type Cidr, equalBytes, formatCidr, formatIp, networkOf, parseCidr } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
@@ -25,7 +26,7 @@ import {
   removeOwn,
 } from "../nftables/attachment.ts";
 import { addChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { createElements, type Element, getElement } from "../nftables/element.ts";
+import { createElements, deleteElements, type Element, getElement } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { intervalsOf } from "../nftables/interval.ts";
 import { inet, postrouting } from "../nftables/layout.ts";
@@ -122,18 +123,31 @@ function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
   });
 }
 
-/** Masquerades an attachment's addresses. Done already is fine; an element left by another attachment is taken over. */
-export function ensureMasquerade(ns: Namespace, masquerade: Masquerade): void {
+/**
+ * Masquerades an attachment's addresses. Done already is fine; an element left by another attachment is taken over. With
+ * `whole`, sets and rules are looked at too, which otherwise are there where their elements are.
+ */
+export function ensureMasquerade(ns: Namespace, masquerade: Masquerade, whole = false): void {
   const all = wanted(masquerade);
   const required = all.map(({ exempt }) => exempt);
-  ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all));
+  ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all, whole), whole);
+}
+
+/** The masquerade of an attachment as a part of it. */
+export function masqueradePart(ns: Namespace, masquerade: Masquerade): Part {
+  return {
+    kind: "masquerade",
+    name: masquerade.label,
+    check: () => checkMasquerade(ns, masquerade),
+    ensure: (whole) => ensureMasquerade(ns, masquerade, whole),
+  };
 }
 
 /**
  * Whatever is missing of what must be there before the elements. What networks without pods left goes at this occasion:
  * a runtime that never calls GC would let it pile up as networks come and go.
  */
-function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
+function prepare(connection: Connection, all: readonly Wanted[], whole: boolean): Message[] {
   const there = listSets(connection, inet);
   const sets = there.map(({ name }) => name);
   const rules = listRules(connection, postrouting);
@@ -150,6 +164,7 @@ function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
     done.add(set.name);
     if (!sets.includes(set.name)) changes.push(addSet(set));
     if (!sets.includes(exempt.name)) changes.push(addSet(exempt), createElements(exempt, intervalsOf(networks())));
+    else if (whole) changes.push(...refill(connection, exempt, intervalsOf(networks())));
     changes.push(...placeRule(rule(), rules));
     const others = sets.filter((name) => name.startsWith(`exempt/${place}/`) && name !== exempt.name);
     changes.push(...others.map((name) => deleteSet({ table: inet, name })));
@@ -157,6 +172,15 @@ function prepare(connection: Connection, all: readonly Wanted[]): Message[] {
   const gone = partsOf(idle, there, rules);
   return [...changes, ...gone.rules.map(deleteRule), ...gone.sets.map(deleteSet)];
 }
+
+/** The changes after which a set has exactly these elements. */
+function refill(connection: Connection, set: NamedSet, wanted: readonly Element[]): Message[] {
+  const there = listElements(connection, set);
+  if (there.length === wanted.length && wanted.every((one) => there.some((other) => isSame(one, other)))) return [];
+  return [...(there.length > 0 ? [deleteElements(set, there)] : []), createElements(set, wanted)];
+}
+
+const isSame = (one: Element, other: Element) => equalBytes(one.key, other.key) && one.end === other.end;
 
 /**
  * Ends the masquerade of an attachment: of these addresses, or without them of all that bear its label. What belongs to
@@ -190,8 +214,7 @@ export function checkMasquerade(ns: Namespace, masquerade: Masquerade): void {
     const element = elementOf(connection.try(getElement(set, key))[0]!);
     if (element?.comment !== masquerade.label) throw missing(`masquerade element ${formatIp(key)}`);
     const there = listElements(connection, exempt);
-    const same = (a: Element, b: Element) => equalBytes(a.key, b.key) && a.end === b.end;
-    if (!intervalsOf(networks()).every((one) => there.some((other) => same(one, other))))
+    if (!intervalsOf(networks()).every((one) => there.some((other) => isSame(one, other))))
       throw missing("the masquerade exemptions");
     if (!rules.some((have) => sameExpressions(rule().expressions, have.expressions)))
       throw missing("the masquerade rule");

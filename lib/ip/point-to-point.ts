@@ -103,11 +103,12 @@ export function configureHostEnd(
   const routes = hostRoutes(ips, index);
   const gateways = [...new Set(ips.map(({ gateway }) => gateway))];
   const addresses = gateways.map((gateway) => createAddress(addressOf(index, parseCidr(alone(gateway))!)));
+  const isThere = (error: Error, at: number) => at < addresses.length && isErrno(error, "EEXIST");
   const replies = host.route.try(...addresses, ...routes.map(createRoute));
   replies.forEach(({ error }, at) => {
     const route = routes[at - addresses.length];
     if (error && route && isErrno(error, "EEXIST")) takeOver(host, route, network);
-    else if (error) throw error;
+    else if (error && !isThere(error, at)) throw error;
   });
 }
 

@@ -44,16 +44,18 @@ import { readSysctl, writeSysctls } from "./sysctl.ts";
 
 /**
  * Publishes an attachment's ports: returns the ways that are led. A port that another attachment holds is an error, which
- * names it. What this attachment published before and does not want now ends.
+ * names it. What this attachment published before and does not want now ends, unless `whole` is said: then what is missing
+ * is added, if true after a look at the rules too.
  */
-export function publishPorts(ns: Namespace, ports: Published): ProtocolWay[] {
+export function publishPorts(ns: Namespace, ports: Published, whole?: boolean): ProtocolWay[] {
   const connection = ns.netfilter;
   const { label, name } = ports;
   const want = wanted(ports);
   if (want.places.length === 0) return [];
   const places = [...want.places, { set: attachments, key: nameKey(name), data: countData(want.places.length) }];
-  if (elementOf(connection.try(getElement(attachments, nameKey(name)))[0]!)) withdrawPorts(ns, { label, name });
-  ensureElements(connection, label, places, [attachments, ...want.sets], () => prepare(connection, want));
+  if (whole === undefined && elementOf(connection.try(getElement(attachments, nameKey(name)))[0]!))
+    withdrawPorts(ns, { label, name });
+  ensureElements(connection, label, places, [attachments, ...want.sets], () => prepare(connection, want), whole);
   if (ports.hide !== "none") {
     for (const address of ports.addresses) if (!address.includes(":")) routeLoopback(ns, address.split("/")[0]!);
   }

@@ -66,10 +66,13 @@ function macKey(port: string, mac: string): Uint8Array {
   return key;
 }
 
-/** Guards a port. Guarded already is fine; another address that the port had is no longer allowed. */
-export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck): void {
+/**
+ * Guards a port. Guarded already is fine; another address that the port had is no longer allowed. With `whole`, the rule
+ * is looked at too, which otherwise is there where the sets are.
+ */
+export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck, whole = false): void {
   const required = [ports, macs];
-  ensureElements(ns.netfilter, label, placesAt(port, mac), required, () => prepare(ns.netfilter, port, mac));
+  ensureElements(ns.netfilter, label, placesAt(port, mac), required, () => prepare(ns.netfilter, port, mac), whole);
 }
 
 function placesAt(port: string, mac: string): Place[] {

@@ -32,7 +32,7 @@ const inTransaction = 4096;
 /**
  * Puts elements with this label at these places; those of other labels give way, unless `taken` of the place throws. As a
  * rule that is one look and one transaction of the elements alone. If a required set is missing, or only some places are free, what `prepare` returns
- * comes first, in the same transaction.
+ * comes first, in the same transaction; with `whole` in any case, for what lacks more than elements.
  */
 export function ensureElements(
   connection: Connection,
@@ -40,6 +40,7 @@ export function ensureElements(
   places: readonly Place[],
   required: readonly NamedSet[],
   prepare: () => readonly Message[],
+  whole = false,
 ): void {
   const looks = [getGeneration()];
   for (const set of required) looks.push(getSet(set));
@@ -48,7 +49,7 @@ export function ensureElements(
   for (let attempt = 1; ; attempt++) {
     const replies = connection.try(...looks);
     const generation = generationIn(replies[0]!);
-    let ready = true;
+    let ready = !whole;
     let own = 0;
     const taken: Message[] = [];
     for (let at = 0; at < required.length; at++) ready = isFound(replies[1 + at]!) && ready;

@@ -2,13 +2,16 @@ import { expect, test } from "bun:test";
 import {
   createVeth,
   ensureBridge,
+  ensurePort,
   findLink,
+  isPort,
   isPromiscuous,
   isUp,
   listLinks,
   removeLink,
   removeLinks,
   setLinkUp,
+  theLink,
 } from "../../../lib/ip/link.ts";
 import { onNode } from "../../helpers/namespace.ts";
 
@@ -74,6 +77,23 @@ test("createVeth leaves nothing when a name is taken or a setting is refused", (
     expect(() => createVeth(ns, pod, { hostName: "v2", podName: "eth2", port: { hairpin: true } })).toThrow();
     expect(listLinks(ns).length).toBe(before);
     expect(findLink(pod, "eth2")).toBeUndefined();
+  }));
+
+test("a port that lost its bridge, its settings or its state is told and made one again", () =>
+  onNode(async ({ ns, pod }) => {
+    const { index } = ensureBridge(ns, { name: "br0", mac: "02:00:00:00:00:05" });
+    expect(theLink(ns, "br0").mac).toBe("02:00:00:00:00:05");
+    const settings = { hairpin: true, isolated: false };
+    createVeth(ns, pod, { hostName: "v0", podName: "eth0" });
+    expect(isPort(theLink(ns, "v0"), index)).toBe(false);
+    for (const _ of ["made", "as it is"]) {
+      ensurePort(ns, theLink(ns, "v0"), index, settings);
+      expect(isPort(theLink(ns, "v0"), index, settings)).toBe(true);
+    }
+    expect(isPort(theLink(ns, "v0"), index, { hairpin: false })).toBe(false);
+    setLinkUp(ns, theLink(ns, "v0").index, false);
+    expect(isPort(theLink(ns, "v0"), index, settings)).toBe(false);
+    expect(() => theLink(ns, "none")).toThrow('Cannot find link "none"');
   }));
 
 test("removeLink tells whether there was one; removeLinks takes many at once and no other", () =>
