@@ -81,6 +81,7 @@ const received = new Uint8Array(65536);
 
 class SocketTransport implements Transport {
   readonly fd: number;
+  #room = 0;
 
   constructor(protocol: number, { groups = 0, timeoutMs = 10_000 }: { groups?: number; timeoutMs?: number }) {
     const SOCK_RAW_CLOEXEC = 0o2000003;
@@ -108,8 +109,19 @@ class SocketTransport implements Transport {
     for (;;) {
       if (system("sendto", this.fd, bytes, bytes.length, 0) >= 0) return;
       const error = errno();
+      // Over the send buffer, which is made as large as it must be: a transaction cannot go in two.
+      if (error === 90 && this.#enlarge(bytes.length)) continue;
       if (error !== 4) throw new SystemError(`send ${bytes.length} bytes to the kernel`, error);
     }
+  }
+
+  /** Makes room to send `length` bytes; false where that was done already, or is not allowed. */
+  #enlarge(length: number): boolean {
+    if (length <= this.#room) return false;
+    this.#room = length;
+    const room = new Uint8Array(4);
+    new DataView(room.buffer).setUint32(0, length, true); // the kernel doubles it
+    return system("setsockopt", this.fd, 1, 32, room, 4) >= 0; // SO_SNDBUFFORCE
   }
 
   receive(wait: boolean): Uint8Array {
