@@ -90,34 +90,31 @@ function cidr(text: string): Cidr {
   return cidr;
 }
 
-/**
- * Makes it so. With what was made so before, and only nodes that came or went, that is one transaction of as many elements;
- * should anything be missing, or without that, what is there is looked at first.
- */
-export function ensureCluster(ns: Namespace, cluster: Cluster, previous?: Cluster): void {
-  if (previous && previous.network === cluster.network && sameTexts(previous.pods, cluster.pods)) {
-    const changes = nodeChanges(cluster, previous);
-    if (changes.length === 0 || tryCommit(ns.netfilter, changes).length === 0) return;
-  }
+/** Makes it so, after a look at what is there. */
+export function ensureCluster(ns: Namespace, cluster: Cluster): void {
   change(ns.netfilter, () => plan(ns.netfilter, cluster));
 }
 
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((text, at) => text === b[at]);
-}
-
-function nodeChanges({ network, nodes, pods }: Cluster, previous: Cluster): Message[] {
-  const [before, now] = [new Set(previous.nodes), new Set(nodes)];
-  const gone = previous.nodes.filter((text) => !now.has(text));
-  const come = nodes.filter((text) => !before.has(text));
-  return ([4, 6] as const).flatMap((family) => {
-    const six = family === 6;
-    if (!pods.some((text) => text.includes(":") === six)) return [];
+/**
+ * Nodes go and come while the pods' networks, of these families, stay: as many elements as there are addresses. False where
+ * that cannot be done because something is not as it was.
+ */
+export function changeNodes(
+  ns: Namespace,
+  network: string,
+  gone: readonly string[],
+  come: readonly string[],
+  families: readonly (4 | 6)[],
+): boolean {
+  const changes = families.flatMap((family) => {
     const set = { table: inet, name: `${pathOf(network)}nodes${family}` };
-    const of = (texts: string[]) =>
-      texts.filter((text) => text.includes(":") === six).map((text) => ({ key: parseIp(text)! }));
-    return [...deleteAll(set, of(gone)), ...createAll(set, of(come))];
+    const elements = (texts: readonly string[], others: readonly string[]) =>
+      texts
+        .filter((text) => text.includes(":") === (family === 6) && !others.includes(text))
+        .map((text): Element => ({ key: parseIp(text)! }));
+    return [...deleteAll(set, elements(gone, come)), ...createAll(set, elements(come, gone))];
   });
+  return tryCommit(ns.netfilter, changes).length === 0;
 }
 
 function createAll(set: NamedSet, elements: readonly Element[]): Message[] {

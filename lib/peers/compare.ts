@@ -6,7 +6,7 @@ import type { Namespace } from "../netns/netns.ts";
 import type { Paths } from "./conf.ts";
 import { clashing, compareDevice, compareForwarding, findDevice } from "./device.ts";
 import { listEntries } from "./entries.ts";
-import { everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
+import { clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { type Programmed, readStamp } from "./stamp.ts";
 import type { Underlay } from "./underlay.ts";
@@ -22,7 +22,7 @@ export interface Difference {
 export function compare(ns: Namespace, paths: Paths, snapshot: Snapshot): Difference[] {
   const found: Difference[] = [];
   const different = (what: string) => found.push({ state: "different", what });
-  const { ground, device, cluster } = planOf(ns, paths, snapshot);
+  const { ground, device } = planOf(ns, paths, snapshot);
   if (device) {
     compareDevice(ns, device).forEach(different);
     ground.device = findLink(ns, device.name)?.index ?? 0;
@@ -41,7 +41,7 @@ export function compare(ns: Namespace, paths: Paths, snapshot: Snapshot): Differ
     }
     for (const [key, value] of there) found.push({ state: "surplus", what: `${key}: ${value}` });
   }
-  compareCluster(ns, cluster).forEach(different);
+  compareCluster(ns, clusterOf(paths, snapshot)).forEach(different);
   compareMtu(snapshot, ground.underlay).forEach(different);
   if (!ground.underlay.known) found.push({ state: "unreachable", what: unknownSelf(snapshot) });
   for (const some of problems.values()) for (const what of some) found.push({ state: "unreachable", what });

@@ -6,7 +6,7 @@
 //   repair             GC, `tenon repair`: the kernel compared with the snapshot, and mended
 //   withdraw           everything of the network goes
 import { CniError, codes } from "../cni/errors.ts";
-import { ensureCluster, removeCluster } from "../ip/cluster.ts";
+import { changeNodes, ensureCluster, removeCluster } from "../ip/cluster.ts";
 import { findLink, removeLink } from "../ip/link.ts";
 import { ensureForwarding } from "../ip/sysctl.ts";
 import { formatCidr } from "../netlink/inet.ts";
@@ -92,7 +92,7 @@ export function programme(
 ): Changes {
   const repairing = previous === undefined && readStamp(paths) !== undefined;
   const before = stampOf(paths.network)?.paths;
-  const { ground, device, cluster } = planOf(ns, paths, snapshot);
+  const { ground, device } = planOf(ns, paths, snapshot);
   removeStamp(paths.network);
   const changes: Changes = { added: 0, removed: 0, repaired: 0, problems: [] };
   const count = (by: number) => {
@@ -113,8 +113,9 @@ export function programme(
   last.delete(paths.network);
   const known = mine?.footing === footing ? previous : undefined;
   const problems = known ? mine!.problems : new Map<string, string[]>();
-  const { put, surplus } = known
-    ? sinceThen(ground, snapshot, known, problems)
+  const passed = known && nodesBetween(known, snapshot);
+  const { put, surplus } = passed
+    ? entriesBetween(ground, passed, problems)
     : against(everything(ground, snapshot, problems), listEntries(ns, ground, ownerOf(paths, snapshot)));
   // What is no longer wanted goes first: an address may have passed to another node.
   drop(ns, surplus);
@@ -124,7 +125,9 @@ export function programme(
   );
   changes.removed += surplus.length;
   count(put.length);
-  ensureCluster(ns, cluster, known && clusterOf(paths, known));
+  if (!passed) ensureCluster(ns, clusterOf(paths, snapshot));
+  else if (samePods(paths, passed)) passNodes(ns, paths, snapshot, passed);
+  else ensureCluster(ns, clusterOf(paths, snapshot));
 
   if (!ground.underlay.known) changes.problems.push(unknownSelf(snapshot));
   for (const some of problems.values()) for (const one of some) changes.problems.push(one);
@@ -171,31 +174,58 @@ function against(wanted: readonly Entry[], have: readonly Entry[]): { put: Entry
   return { put, surplus: [...there.values()] };
 }
 
-/** The same of the nodes alone that differ between two snapshots. */
-function sinceThen(ground: Ground, now: Snapshot, before: Snapshot, problems: Map<string, string[]>) {
+/** Nodes that went and came from one snapshot to the next; who changed did both. This node is in both the same. */
+interface Passage {
+  gone: PeerNode[];
+  come: PeerNode[];
+}
+
+function nodesBetween(before: Snapshot, now: Snapshot): Passage {
   const old = new Map<string, PeerNode>();
-  for (const node of before.nodes) if (node.name !== now.self) old.set(node.name, node);
-  const gone: Entry[] = [];
-  const come: Entry[] = [];
+  for (const node of before.nodes) old.set(node.name, node);
+  const come: PeerNode[] = [];
   for (const node of now.nodes) {
-    if (node.name === now.self) continue;
     const was = old.get(node.name);
-    if (was && sameNode(was, node)) {
-      old.delete(node.name);
-      continue;
-    }
-    problems.delete(node.name);
-    addNode(ground, node, come, problems);
+    if (was && sameNode(was, node)) old.delete(node.name);
+    else come.push(node);
   }
-  for (const node of old.values()) {
-    addNode(ground, node, gone, new Map());
-    if (!now.nodes.some(({ name }) => name === node.name)) problems.delete(node.name);
-  }
-  return against(come, gone);
+  return { gone: [...old.values()], come };
 }
 
 function sameNode(a: PeerNode, b: PeerNode): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
+  const same = a.mac === b.mac && a.mtu === b.mtu && a.name === b.name;
+  return a === b || (same && sameTexts(a.subnets, b.subnets) && sameTexts(a.addresses, b.addresses));
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
+}
+
+/** What must be put and dropped for these nodes alone. */
+function entriesBetween(ground: Ground, { gone, come }: Passage, problems: Map<string, string[]>) {
+  const [have, wanted]: [Entry[], Entry[]] = [[], []];
+  for (const node of gone) {
+    addNode(ground, node, have, problems);
+    problems.delete(node.name);
+  }
+  for (const node of come) addNode(ground, node, wanted, problems);
+  return against(wanted, have);
+}
+
+/** Whether the networks of pods that are exempt from masquerade stay as they are. */
+function samePods({ clusterCidrs }: Paths, { gone, come }: Passage): boolean {
+  if (clusterCidrs.length > 0) return true;
+  const subnets = (nodes: PeerNode[]) => nodes.flatMap(({ subnets }) => subnets).sort();
+  return sameTexts(subnets(gone), subnets(come));
+}
+
+/** Brings the exempt nodes up to date; should anything be missing there, the whole exemption. */
+function passNodes(ns: Namespace, paths: Paths, snapshot: Snapshot, { gone, come }: Passage): void {
+  const addresses = (nodes: PeerNode[]) => nodes.flatMap(({ addresses }) => addresses);
+  if (!changeNodes(ns, paths.network, addresses(gone), addresses(come), familiesOf(snapshot)))
+    ensureCluster(ns, clusterOf(paths, snapshot));
 }
 
 /** Takes everything of the network out of the kernel, and its stamp; the snapshot's file stays. */

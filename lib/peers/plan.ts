@@ -27,7 +27,6 @@ export function readPeers(paths: Paths): Snapshot {
 export interface Plan {
   ground: Ground;
   device?: Device;
-  cluster: Cluster;
 }
 
 /** Throws code 50 without an underlay. */
@@ -35,7 +34,7 @@ export function planOf(ns: Namespace, paths: Paths, snapshot: Snapshot): Plan {
   const self = selfOf(snapshot);
   const underlay = findUnderlay(ns, paths, self);
   const device = paths.tunnel && deviceOf(paths, paths.tunnel, self, underlay);
-  return { ground: { paths, underlay, device: 0 }, device, cluster: clusterOf(paths, snapshot) };
+  return { ground: { paths, underlay, device: 0 }, device };
 }
 
 /** Who is exempt from masquerade. */

@@ -1,7 +1,7 @@
 // What carries traffic to other nodes: a link of this host, its address, its MTU, and which addresses are beside it.
 import { CniError, codes } from "../cni/errors.ts";
 import { findLink, isUp, type Link } from "../ip/link.ts";
-import { type Cidr, contains, formatIp, parseIp } from "../netlink/inet.ts";
+import { type Cidr, contains, formatIp, parseCidr, parseIp } from "../netlink/inet.ts";
 import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
 import { IFF_LOOPBACK } from "../netlink/rtnl/link.ts";
 import { dumpRoutes, readRoutes } from "../netlink/rtnl/route.ts";
@@ -66,7 +66,15 @@ export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Under
   const local = held ?? (here && formatIp(here.network.ip));
   if (local === undefined && paths.tunnel)
     throw missing(`link "${link.name}", the underlay, has no IPv${family} address`);
-  const beside = all.filter(({ index, network }) => (!paths.underlay || index === link.index) && isGlobal(network.ip));
+  // Networks of this node's own pods hold no other node, and come only with the first pod.
+  const pods = self.subnets.map((subnet) => parseCidr(subnet)!);
+  const beside = all.filter(
+    ({ index, network: { ip, prefix } }) =>
+      (!paths.underlay || index === link.index) &&
+      prefix < ip.length * 8 &&
+      isGlobal(ip) &&
+      !pods.some((subnet) => contains(subnet, ip)),
+  );
   return {
     link,
     family,
@@ -104,7 +112,6 @@ function defaultLink(ns: Namespace, family: 4 | 6): number | undefined {
 /** The link that a peer's address is directly on; undefined where a router stands between. */
 export function linkBeside({ beside }: Underlay, address: string): number | undefined {
   const ip = parseIp(address)!;
-  for (const { network, link } of beside)
-    if (network.ip.length === ip.length && network.prefix < ip.length * 8 && contains(network, ip)) return link;
+  for (const { network, link } of beside) if (contains(network, ip)) return link;
   return undefined;
 }
