@@ -160,37 +160,43 @@ const textOf = ({ key }: Element) => formatIp(key);
 /** An edge of an interval. */
 const edgeOf = ({ key, end }: Element) => `${formatIp(key)}${end ? "!" : ""}`;
 
+const isMasquerade = ({ expressions }: Rule) => expressions.some(({ name }) => name === "masq");
+
 /** Whether these rules, and no others of the network, are there, before whatever masquerades. */
 function isInPlace(wanted: readonly Rule[], own: readonly Rule[], rules: readonly Rule[]): boolean {
   if (own.length !== wanted.length) return false;
-  const masquerade = rules.findIndex(({ expressions }) => expressions.some(({ name }) => name === "masq"));
+  const masquerade = rules.findIndex(isMasquerade);
   return wanted.every((rule) => {
     const at = rules.findIndex(({ expressions }) => sameExpressions(rule.expressions, expressions));
     return at >= 0 && (masquerade < 0 || at < masquerade);
   });
 }
 
+/** Whether masquerade leaves the cluster's traffic alone, in words; nothing where it does, or where nothing masquerades. */
+export function compareExemption(ns: Namespace, cluster: Cluster): string[] {
+  const rules = listRules(ns.netfilter, postrouting);
+  return rules.some(isMasquerade) ? compareRules(cluster.network, wantedOf(cluster), rules) : [];
+}
+
+function compareRules(network: string, all: readonly Wanted[], rules: readonly Rule[]): string[] {
+  const own = rules.filter(({ comment = "" }) => comment.startsWith(pathOf(network)));
+  const wanted = all.flatMap(({ rules }) => rules);
+  return isInPlace(wanted, own, rules)
+    ? []
+    : [`the rules that exempt network "${network}" from masquerade are missing, or behind a masquerade`];
+}
+
 /** What is not as ensureCluster would make it, in words; nothing where all is. */
 export function compareCluster(ns: Namespace, cluster: Cluster): string[] {
   const connection = ns.netfilter;
-  const found: string[] = [];
-  const rules = listRules(connection, postrouting);
   const all = wantedOf(cluster);
   const sets = listSets(connection, inet);
-  const own = rules.filter(({ comment = "" }) => comment.startsWith(pathOf(cluster.network)));
-  if (
-    !isInPlace(
-      all.flatMap(({ rules }) => rules),
-      own,
-      rules,
-    )
-  )
-    found.push("the rules that exempt the cluster from masquerade are missing, or behind a masquerade");
+  const found = compareRules(cluster.network, all, listRules(connection, postrouting));
   for (const { pods, nodes, podElements, nodeKeys } of all) {
     const there = sets.some(({ name }) => name === pods.name) ? listElements(connection, pods) : [];
     const held = new Set(there.map(edgeOf));
     if (!podElements().every((element) => held.has(edgeOf(element))))
-      found.push(`the networks of pods that are exempt from masquerade are not ${cluster.pods.join(", ")}`);
+      found.push(`networks of pods that are not exempt from masquerade: ${some(cluster.pods)}`);
     const have = new Set(listElements(connection, nodes).map(textOf));
     const missing = nodeKeys.map(formatIp).filter((text) => !have.delete(text));
     if (missing.length > 0) found.push(`nodes that are not exempt from masquerade: ${some(missing)}`);
@@ -199,7 +205,7 @@ export function compareCluster(ns: Namespace, cluster: Cluster): string[] {
   return found;
 }
 
-const some = (texts: string[]) =>
+const some = (texts: readonly string[]) =>
   `${texts.slice(0, 5).join(", ")}${texts.length > 5 ? ` and ${texts.length - 5} more` : ""}`;
 
 /** Takes everything of a network away. */

@@ -1,6 +1,6 @@
 // What of a network's paths is not as it should be: the kernel beside the snapshot, and what keeps packets from passing.
 import { CniError, codes } from "../cni/errors.ts";
-import { compareCluster } from "../ip/cluster.ts";
+import { compareCluster, compareExemption } from "../ip/cluster.ts";
 import { findLink } from "../ip/link.ts";
 import type { Namespace } from "../netns/netns.ts";
 import type { Paths } from "./conf.ts";
@@ -90,6 +90,8 @@ export function assertPaths(ns: Namespace, paths: Paths): string[] {
     const programmed = readStamp(paths);
     if (programmed) {
       compareForwarding(ns, familiesOf(snapshot)).forEach(refuse);
+      // Without it, packets to other nodes' pods would leave under the name of this node wherever pods are masqueraded.
+      compareExemption(ns, clusterOf(paths, snapshot)).forEach(refuse);
       (paths.refuse ? faults : warnings).push(...programmed.problems);
     }
   } catch (error) {

@@ -10,6 +10,7 @@ import { parseCidr } from "../netlink/inet.ts";
 import { type Address, createAddress, deleteAddress } from "../netlink/rtnl/address.ts";
 import { changeLink, createLink, type LinkSpec, setLink } from "../netlink/rtnl/link.ts";
 import type { Namespace } from "../netns/netns.ts";
+import { ensureChecksum, hasChecksum, wantedChecksum } from "./checksum.ts";
 import type { Paths } from "./conf.ts";
 import type { PeerNode } from "./snapshot.ts";
 import { overheadOf, type Underlay } from "./underlay.ts";
@@ -27,6 +28,8 @@ export interface Device {
   /** The tunnel's source, and the index of the underlay. */
   local: string;
   link: number;
+  /** Checksums by the card; undefined: as the kernel has it. */
+  checksum?: boolean;
   /** "10.1.2.0/32": the first address of each network of this node's pods. */
   addresses: string[];
 }
@@ -52,6 +55,7 @@ export function deviceOf(paths: Paths, tunnel: Tunnel, self: PeerNode, underlay:
     port,
     local: underlay.local,
     link: underlay.link.index,
+    checksum: wantedChecksum(tunnel.txChecksum, underlay.link.name ?? ""),
     addresses: self.subnets.map((subnet) => `${baseOf(subnet)}/${subnet.includes(":") ? 128 : 32}`),
   };
 }
@@ -105,7 +109,7 @@ export function findDevice(ns: Namespace, want: Device): Link | undefined {
 
 /**
  * Makes the device or brings it to what is wanted; the entries of its tables outlive every change but that of VNI, port and
- * family. Tells whether it is a new one. Code 102 where another device has the VNI and the port.
+ * family. Code 102 where another device has the VNI and the port.
  */
 export function ensureDevice(ns: Namespace, want: Device): { index: number; changed: boolean } {
   let there = findDevice(ns, want);
@@ -120,6 +124,7 @@ export function ensureDevice(ns: Namespace, want: Device): { index: number; chan
   }
   const index = there?.index ?? make(ns, want);
   settle(ns, want, index, there !== undefined && !changed);
+  if (want.checksum !== undefined && ensureChecksum(ns, index, want.checksum)) changed = true;
   return { index, changed: changed || !there };
 }
 
@@ -188,6 +193,8 @@ export function compareDevice(ns: Namespace, want: Device): string[] {
   }
   const { fixed, loose } = difference(want, there);
   const found = [...fixed, ...loose].map((text) => `device ${want.name}: ${text}`);
+  if (want.checksum !== undefined && hasChecksum(ns, there.index) !== want.checksum)
+    found.push(`device ${want.name}: checksums by the card are ${want.checksum ? "off" : "on"}`);
   const addresses = ownAddresses(ns, there.index).map(textOf);
   for (const text of want.addresses)
     if (!addresses.includes(text)) found.push(`device ${want.name}: address ${text} is missing`);
