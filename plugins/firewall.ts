@@ -33,6 +33,8 @@ import {
 import {
   acceptInLegacy,
   checkInLegacy,
+  hasInLegacy,
+  hasLegacyGuard,
   legacyDrops,
   legacyFamilies,
   removeFromLegacy,
@@ -155,7 +157,7 @@ function check(request: FirewallRequest): void {
     const { nft, legacy } = elsewhere(want);
     if (checkAccepted(host, want) === "none") {
       assertReferences(addresses);
-      if (guard && hasReferenceGuard(host)) return;
+      if (guard && (hasReferenceGuard(host) || hasLegacyGuard(host))) return;
     } else checkInIptables(host, ofFamilies(addresses, nft));
     checkInLegacy(addresses, legacy);
     if (guard) checkGuard(host, guard);
@@ -167,7 +169,8 @@ function assertReferences(addresses: readonly string[]): void {
   try {
     checkInIptables(host, addresses);
   } catch {
-    throw notFound(`accepted address ${addresses[0]}`); // nor any rule of the reference
+    // Nor any rule of the reference, in either kind of iptables.
+    if (!hasInLegacy(host, addresses)) throw notFound(`accepted address ${addresses[0]}`);
   }
 }
 
@@ -209,7 +212,7 @@ function del({ containerId, ifname, network, prevResult, warn }: FirewallRequest
   try {
     removeFromLegacy(host, addresses);
   } catch (error) {
-    // A program that is missing or fails is no reason to keep a pod from its end: GC, which knows the label, tries again.
+    // A filter that cannot be changed is no reason to keep a pod from its end: GC, which knows the label, tries again.
     warn((error as Error).message);
     removeFromIptables(host, addresses);
     return;

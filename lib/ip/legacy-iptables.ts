@@ -1,13 +1,14 @@
 // The filter of iptables-legacy, which nftables neither shows nor changes. Whether its FORWARD drops is read from the kernel
 // (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: struct ipt_getinfo, ipt_get_entries, ipt_entry).
-// To change it is to replace the whole table, under the lock of iptables: that is left to iptables, the one program that
-// this suite ever executes here, and only where that filter is in use.
+// To take rules out is to replace the table without them (legacy-table.ts); to add any is left to iptables, the one program
+// that this suite ever executes here, and only where that filter drops.
 import { CniError, codes } from "../cni/errors.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { close, readTextIfAny } from "../sys/file.ts";
 import { errno, SystemError, system } from "../sys/libc.ts";
 import { findProgram, runFound } from "../sys/program.ts";
 import { comments, type Family, families, familyOf } from "./iptables.ts";
+import { type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
 
 /** Where things are in the entries of each family. */
 const shapes = {
@@ -23,13 +24,6 @@ const NF_INET_FORWARD = 2;
 const nameSize = 32; // XT_TABLE_MAXNAMELEN, and struct xt_entry_target
 const DROP = -1; // -NF_DROP - 1
 
-/** What the kernel has for FORWARD of one family. */
-interface Filter {
-  drops: boolean;
-  /** Whether the plugin's chain is there. */
-  hasPlugin: boolean;
-}
-
 /** The families that have a legacy filter at all. Asking the kernel for one that is not there would make it. */
 export function legacyFamilies(ns: Namespace, asked: readonly Family[] = families): Family[] {
   return asked.filter((family) => {
@@ -38,7 +32,8 @@ export function legacyFamilies(ns: Namespace, asked: readonly Family[] = familie
   });
 }
 
-function readFilter(ns: Namespace, family: Family): Filter {
+/** Whether FORWARD of one family drops. */
+function readFilter(ns: Namespace, family: Family): boolean {
   const { domain, level, match, header } = shapes[family];
   const fd = ns.run(() => system("socket", domain, SOCK_RAW_CLOEXEC, IPPROTO_RAW));
   if (fd < 0) throw new SystemError("open a raw socket", errno());
@@ -71,7 +66,7 @@ function readFilter(ns: Namespace, family: Family): Filter {
 }
 
 /** Walks FORWARD from its first rule to its policy, looking for one that ends every packet. */
-function read(entries: Uint8Array, first: number, policy: number, match: number, header: number): Filter {
+function read(entries: Uint8Array, first: number, policy: number, match: number, header: number): boolean {
   const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
   const decoder = new TextDecoder("latin1");
   let drops = false;
@@ -86,12 +81,12 @@ function read(entries: Uint8Array, first: number, policy: number, match: number,
     drops = ends && all;
     if (next === 0) throw new RangeError("Cannot read the legacy filter: an entry has no end");
   }
-  return { drops, hasPlugin: decoder.decode(entries).includes("CNI-FORWARD\0") };
+  return drops;
 }
 
 /** The families whose legacy FORWARD drops what no rule of its accepts. */
 export function legacyDrops(ns: Namespace, asked: readonly Family[] = families): Family[] {
-  return legacyFamilies(ns, asked).filter((family) => readFilter(ns, family).drops);
+  return legacyFamilies(ns, asked).filter((family) => readFilter(ns, family));
 }
 
 /** Lets addresses through in the legacy FORWARD of these families, by the program of iptables. */
@@ -115,19 +110,38 @@ export function acceptInLegacy(addresses: readonly string[], admin: string, aske
   }
 }
 
-/** Takes the rules of addresses away. A program runs only where the plugin's chain is there. */
+/** Takes the rules of addresses away. No such filter, no rules: nothing to do. */
 export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): void {
-  const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
-  for (const family of legacyFamilies(ns, asked)) {
-    if (!readFilter(ns, family).hasPlugin) continue;
+  for (const family of families) {
     const own = addresses.filter((address) => familyOf(address) === family);
-    edit(family, (there) =>
-      own
-        .flatMap(rulesOf)
-        .filter((rule) => there.includes(`-A ${rule}`))
-        .map((rule) => `-D ${rule}`),
+    if (own.length === 0) continue;
+    removeLegacyRules(ns, family === 4 ? "ip" : "ip6", "filter", (rules) =>
+      rules.filter((rule) => own.includes(acceptedBy(rule)?.split(" ")[1] ?? "")),
     );
   }
+}
+
+/** Whether each address has its rules, whoever wrote them. */
+export function hasInLegacy(ns: Namespace, addresses: readonly string[]): boolean {
+  return families.every((family) => {
+    const own = addresses.filter((address) => familyOf(address) === family);
+    const there = own.length ? legacyRules(ns, family === 4 ? "ip" : "ip6", "filter").map(acceptedBy) : [];
+    return own.every((address) => there.includes(`to ${address}`) && there.includes(`from ${address}`));
+  });
+}
+
+/** Whether the reference keeps bridges apart on this host. */
+export function hasLegacyGuard(ns: Namespace): boolean {
+  return legacyRules(ns, "ip", "filter").some(({ from }) => from === "CNI-ISOLATION-STAGE-1");
+}
+
+/** "to ADDRESS" or "from ADDRESS" for rules of that kind; undefined for others. */
+function acceptedBy({ from, accepts, facts }: LegacyRule): string | undefined {
+  const { source, destination, ...rest } = facts;
+  if (from !== "CNI-FORWARD" || !accepts || Object.keys(rest).length > 0) return undefined;
+  if (source !== undefined && destination !== undefined) return undefined;
+  if (source !== undefined) return `from ${source}`;
+  return destination === undefined ? undefined : `to ${destination}`;
 }
 
 /** Throws, with code 101, unless each address has its rules. */

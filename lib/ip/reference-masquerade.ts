@@ -16,15 +16,16 @@ import { type Facts, factsOf } from "../nftables/facts.ts";
 import { deleteRule, listRules, type Rule } from "../nftables/rule.ts";
 import { getTable, type Table } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
+import { type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
 import { containerOf, masqueradeChain, masqueradeName, networkName, type Owner } from "./reference-names.ts";
 
 type Known = Rule & { handle: bigint };
 
-/** The tables of iptables. */
-export const nat: readonly Table[] = [
+/** The tables of iptables; those of iptables-legacy, which are none of nftables', have the same names. */
+export const nat = [
   { family: "ip", name: "nat" },
   { family: "ip6", name: "nat" },
-];
+] as const;
 const native: Table = { family: "inet", name: "cni_plugins_masquerade" };
 const checks: Chain = { table: native, name: "masq_checks" };
 
@@ -44,6 +45,28 @@ export function removalsOf(chain: Chain, entry: readonly Known[], isOwn: (facts:
   return [...own.map(deleteRule), ...(own.length === leads.length ? [deleteChain(chain)] : [])];
 }
 
+/** The same of rules of iptables-legacy. */
+export function legacyRemovalsOf(
+  name: string,
+  rules: readonly LegacyRule[],
+  isOwn: (facts: Facts) => boolean,
+): LegacyRule[] {
+  const leads = rules.filter(({ facts }) => facts.chain === name);
+  const own = leads.filter(({ facts }) => isOwn(facts));
+  return own.length === leads.length ? [...own, ...rules.filter(({ from }) => from === name)] : own;
+}
+
+/** What a family's table nat says, in both kinds of iptables, rule by rule with the chain that it is in. */
+export function natFacts(ns: Namespace, { family, name }: (typeof nat)[number]): (Facts & { from?: string })[] {
+  return [
+    ...listRules(ns.netfilter, { table: { family, name } }).map((rule) => ({
+      from: rule.chain.name,
+      ...factsOf(rule),
+    })),
+    ...legacyRules(ns, family, name).map(({ from, facts }) => ({ from, ...facts })),
+  ];
+}
+
 /**
  * Takes away what masquerades an attachment. With addresses only theirs in iptables, where a container's interfaces share
  * a chain. One look where there is nothing.
@@ -52,6 +75,7 @@ export function removeReferenceMasquerade(ns: Namespace, owner: Owner, addresses
   const connection = ns.netfilter;
   const chains = nat.map((table): Chain => ({ table, name: masqueradeChain(owner) }));
   const ips = plainOf(addresses);
+  const isOwn = ({ source }: Facts) => ips.length === 0 || !source || ips.includes(source);
   change(
     connection,
     (replies) => {
@@ -59,13 +83,15 @@ export function removeReferenceMasquerade(ns: Namespace, owner: Owner, addresses
       chains.forEach((chain, at) => {
         if (replies[at]!.error) return;
         const entry = listRules(connection, { table: chain.table, name: "POSTROUTING" });
-        changes.push(...removalsOf(chain, entry, ({ source }) => ips.length === 0 || !source || ips.includes(source)));
+        changes.push(...removalsOf(chain, entry, isOwn));
       });
       if (!replies[chains.length]!.error) changes.push(...nativeOf(connection, masqueradeName(owner)).map(deleteRule));
       return changes;
     },
     [...chains.map(getChain), getTable(native)],
   );
+  const name = masqueradeChain(owner);
+  for (const { family } of nat) removeLegacyRules(ns, family, "nat", (rules) => legacyRemovalsOf(name, rules, isOwn));
 }
 
 /** The rules of nftables whose comments begin so. */
@@ -77,10 +103,7 @@ function nativeOf(connection: Connection, name: string): Known[] {
 export function hasReferenceMasquerade(ns: Namespace, owner: Owner, addresses: readonly string[]): boolean {
   const connection = ns.netfilter;
   const name = masqueradeChain(owner);
-  const leading = nat.flatMap((table) => listRules(connection, { table, name: "POSTROUTING" })).map(factsOf);
-  const hiding = nat.filter((table) =>
-    listRules(connection, { table, name }).some((rule) => factsOf(rule).masquerades),
-  );
+  const inIptables = nat.map((table) => natFacts(ns, table));
   const entered = listRules(connection, { table: native, name: "postrouting" }).some(
     (rule) => factsOf(rule).chain === checks.name,
   );
@@ -88,8 +111,11 @@ export function hasReferenceMasquerade(ns: Namespace, owner: Owner, addresses: r
   return plainOf(addresses).every(
     (ip) =>
       own.some(({ source, masquerades }) => source === ip && masquerades) ||
-      (hiding.some(({ family }) => (family === "ip6") === ip.includes(":")) &&
-        leading.some(({ source, chain }) => source === ip && chain === name)),
+      inIptables.some(
+        (rules) =>
+          rules.some(({ source, chain }) => source === ip && chain === name) &&
+          rules.some(({ from, masquerades }) => from === name && masquerades),
+      ),
   );
 }
 
@@ -103,7 +129,10 @@ export function sweepReferenceMasquerade(ns: Namespace, network: string, valid: 
       .filter(({ comment }) => !keep.has(comment!.slice(0, 33)))
       .map(deleteRule),
   ]);
+  sweepLegacy(ns, network, valid, masqueradeChain);
 }
+
+type NameOf = (owner: Omit<Owner, "ifname">) => string;
 
 /** The changes that take chains of the network's containers away that are not among these, with all that leads to them. */
 export function staleChains(
@@ -111,17 +140,39 @@ export function staleChains(
   table: Table,
   network: string,
   valid: readonly Attachment[],
-  nameOf: (owner: Omit<Owner, "ifname">) => string,
+  nameOf: NameOf,
 ): Message[] {
   const rules = listRules(connection, { table });
+  const facts = rules.map((rule) => ({ from: rule.chain.name, ...factsOf(rule) }));
+  const stale = staleNames(facts, network, valid, nameOf);
+  return stale.flatMap((name) => removalsOf({ table, name }, rules, () => true));
+}
+
+/** The same in the tables of iptables-legacy. */
+export function sweepLegacy(ns: Namespace, network: string, valid: readonly Attachment[], nameOf: NameOf): void {
+  for (const { family, name } of nat) {
+    removeLegacyRules(ns, family, name, (rules) => {
+      const facts = rules.map(({ from, facts }) => ({ from, ...facts }));
+      const stale = staleNames(facts, network, valid, nameOf);
+      return stale.flatMap((name) => legacyRemovalsOf(name, rules, () => true));
+    });
+  }
+}
+
+function staleNames(
+  rules: readonly (Facts & { from?: string })[],
+  network: string,
+  valid: readonly Attachment[],
+  nameOf: NameOf,
+): string[] {
+  const living = new Set(valid.map(({ containerId }) => containerId));
   const stale = new Set<string>();
-  for (const rule of rules) {
-    const { comment, chain } = factsOf(rule);
+  for (const { comment, chain, from } of rules) {
     const containerId = comment && containerOf(comment, network);
-    if (!containerId || valid.some((one) => one.containerId === containerId)) continue;
+    if (!containerId || living.has(containerId)) continue;
     // The comment is in the chain itself, or in the rule that leads there: the hash says which.
     const name = nameOf({ network, containerId });
-    if (name === chain || name === rule.chain.name) stale.add(name);
+    if (name === chain || name === from) stale.add(name);
   }
-  return [...stale].flatMap((name) => removalsOf({ table, name }, rules, () => true));
+  return [...stale];
 }

@@ -16,8 +16,17 @@ import { type Facts, factsOf } from "../nftables/facts.ts";
 import { deleteRule, listRules } from "../nftables/rule.ts";
 import { getTable, type Table } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
+import { removeLegacyRules } from "./legacy-table.ts";
 import { type ProtocolWay, type Published, protocols } from "./port-mapping.ts";
-import { nat, plainOf, removalsOf, staleChains } from "./reference-masquerade.ts";
+import {
+  legacyRemovalsOf,
+  nat,
+  natFacts,
+  plainOf,
+  removalsOf,
+  staleChains,
+  sweepLegacy,
+} from "./reference-masquerade.ts";
 import { type Owner, portsChain } from "./reference-names.ts";
 
 const entry = "CNI-HOSTPORT-DNAT";
@@ -62,6 +71,17 @@ export function removeReferencePorts(ns: Namespace, owner: Owner, addresses: rea
     },
     [...chains.map(getChain), ...native.map(getTable)],
   );
+  const name = portsChain(owner);
+  for (const { family } of nat) {
+    let ways: ProtocolWay[] = [];
+    removeLegacyRules(ns, family, "nat", (rules) => {
+      ways = rules.flatMap(({ from, facts }) => (from === name ? wayOf(facts) : []));
+      if (ways.length === 0 || ways.some(({ ip }) => isOwn(ip))) return legacyRemovalsOf(name, rules, () => true);
+      ways = [];
+      return [];
+    });
+    ended.push(...ways);
+  }
   return ended;
 }
 
@@ -74,8 +94,9 @@ function wayOf({ protocol, destination, ports, to }: Facts): ProtocolWay[] {
 export function hasReferencePorts(ns: Namespace, owner: Owner, { addresses, mappings }: Published): boolean {
   const connection = ns.netfilter;
   const name = portsChain(owner);
-  const all = [...nat, ...native].map((table) => listRules(connection, { table }));
-  const facts = all.map((rules) => rules.map((rule) => ({ from: rule.chain.name, ...factsOf(rule) })));
+  const facts: (Facts & { from?: string })[][] = nat.map((table) => natFacts(ns, table));
+  for (const table of native)
+    facts.push(listRules(connection, { table }).map((rule) => ({ from: rule.chain.name, ...factsOf(rule) })));
   return plainOf(addresses).every((ip, _, ips) => {
     const six = ip.includes(":");
     const [iptables, nftables] = six ? [facts[1]!, facts[3]!] : [facts[0]!, facts[2]!];
@@ -109,4 +130,5 @@ export function hasReferencePorts(ns: Namespace, owner: Owner, { addresses, mapp
 export function sweepReferencePorts(ns: Namespace, network: string, valid: readonly Attachment[]): void {
   const connection = ns.netfilter;
   change(connection, () => nat.flatMap((table) => staleChains(connection, table, network, valid, portsChain)));
+  sweepLegacy(ns, network, valid, portsChain);
 }

@@ -7,17 +7,18 @@ import type { Expression } from "./expression.ts";
 
 const fields = attrs({ name: [1, text], revision: [2, be32], info: [3, bytes] });
 
-function match(name: string, revision: number, info: Uint8Array): Expression {
+/** What a module of iptables matches or does. */
+export function module(kind: "match" | "target", name: string, revision: number, info: Uint8Array): Expression {
   const to = new Writer(64);
   fields.write(to, { name, revision, info });
-  return { name: "match", unknown: to.done().slice() };
+  return { name: kind, unknown: to.done().slice() };
 }
 
 /** -m comment: struct xt_comment_info of linux/netfilter/xt_comment.h. */
 export function matchComment(comment: string): Expression {
   const info = new Uint8Array(256);
   info.set(new TextEncoder().encode(comment));
-  return match("comment", 0, info);
+  return module("match", "comment", 0, info);
 }
 
 /** -m conntrack --ctstate RELATED,ESTABLISHED: struct xt_conntrack_mtinfo3 of linux/netfilter/xt_conntrack.h. */
@@ -26,7 +27,7 @@ export function matchEstablished(): Expression {
   const view = new DataView(info.buffer);
   view.setUint16(146, 1, true); // match_flags: XT_CONNTRACK_STATE
   view.setUint16(150, 6, true); // state_mask: established, related
-  return match("conntrack", 3, info);
+  return module("match", "conntrack", 3, info);
 }
 
 /** The name of a module of iptables; undefined for anything else. */

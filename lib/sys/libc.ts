@@ -3,6 +3,9 @@
 // Numbers of flags and modes: asm-generic headers, the same on x86-64 and arm64 unless said otherwise.
 import { addressOf, link, readI32 } from "#ffi";
 
+/** Where a buffer is in memory, for structures that point to others. */
+export { addressOf };
+
 // Everything goes through one C function, syscall(2): each function bound costs 10 us at start-up, and thirty of them
 // would be a tenth of an ADD. Numbers: asm/unistd_64.h of x86-64, asm-generic/unistd.h for arm64.
 const numbers = {

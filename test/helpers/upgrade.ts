@@ -1,6 +1,6 @@
 // Pods attached by a chain of the reference's plugins, of its releases and backends, and then looked after by ours.
 import { referenceDir } from "../../scripts/reference.ts";
-import type { Netns, Node } from "./node.ts";
+import { type Netns, type Node, path } from "./node.ts";
 import { must, ours, reference } from "./plugin.ts";
 
 /** Releases of the reference as they are used: where their executables are, and what they know of backends. */
@@ -19,7 +19,9 @@ export const suites = [
     ports: { backend: "nftables" },
   },
 ] as const;
-export type Suite = (typeof suites)[number];
+/** The same with iptables-legacy as the node's iptables: `legacy` of this file makes the folder for PATH. */
+export const legacySuite = { ...suites[0], name: "1.1.1 with iptables-legacy" } as const;
+export type Suite = (typeof suites)[number] | typeof legacySuite;
 
 const ranges = [[{ subnet: "10.1.0.0/16" }], [{ subnet: "fd00:1::/64" }]];
 const base = { cniVersion: "1.0.0", name: "net" };
@@ -57,12 +59,26 @@ export interface Attached {
   result: any;
 }
 
+/** The environment in which "iptables" is iptables-legacy. */
+export async function legacy(node: Node): Promise<Record<string, string>> {
+  const folder = `${node.dir}/legacy`;
+  const links = ["iptables", "ip6tables"].map((name) => `ln -s $(command -v ${name}-legacy) ${folder}/${name}`);
+  await node.exec("sh", ["-ec", [`mkdir ${folder}`, ...links].join("\n")]);
+  return { PATH: `${folder}:${path}` };
+}
+
 /** ADD of every plugin of the list, by the executables of `bin`. */
-export async function attachChain(node: Node, name: string, plugins: any[], bin: string): Promise<Attached> {
+export async function attachChain(
+  node: Node,
+  name: string,
+  plugins: any[],
+  bin: string,
+  env: Record<string, string> = {},
+): Promise<Attached> {
   const netns = await node.netns(name);
   const at = { netns: netns.path, containerId: name };
   let result: any;
-  for (const conf of plugins) result = await must(node, "ADD", { ...conf, prevResult: result }, { ...at, bin });
+  for (const conf of plugins) result = await must(node, "ADD", { ...conf, prevResult: result }, { ...at, bin, env });
   return { netns, at, plugins, result };
 }
 

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   acceptInLegacy,
   checkInLegacy,
+  hasInLegacy,
+  hasLegacyGuard,
   legacyDrops,
   legacyFamilies,
   removeFromLegacy,
@@ -55,7 +57,7 @@ test.each([
   expect(legacyDrops(ns)).toEqual(families as any);
 });
 
-test("rules are added once, checked and removed by the program of iptables", async () => {
+test("rules are added once and checked by the program of iptables, and removed without it", async () => {
   // The program runs in the network namespace that this process is in, so the whole is done in the node.
   const script = `
     import { acceptInLegacy, checkInLegacy, removeFromLegacy } from "${process.cwd()}/lib/ip/legacy-iptables.ts";
@@ -86,6 +88,21 @@ test("rules are added once, checked and removed by the program of iptables", asy
   expect(await run("remove", "remove")).toMatchObject({ exitCode: 0 });
   expect(await rules()).toHaveLength(5);
   expect((await run("check")).stderr).toContain(`10.1.0.3/32`);
+});
+
+test("rules that the reference wrote are found by their addresses, and its way of keeping bridges apart by its chain", async () => {
+  await shell(`iptables -N CNI-FORWARD
+    iptables -A CNI-FORWARD -d 10.1.0.2 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    iptables -A CNI-FORWARD -s 10.1.0.2 -j ACCEPT
+    iptables -A CNI-FORWARD -s 10.1.0.3 -j ACCEPT
+    iptables -A CNI-FORWARD -s 10.1.0.3 -d 10.1.0.2 -j ACCEPT
+    iptables -A CNI-FORWARD -s 10.1.0.2 -p tcp -j ACCEPT`);
+  expect(hasInLegacy(ns, ["10.1.0.2"])).toBe(true);
+  expect(hasInLegacy(ns, ["10.1.0.3"])).toBe(false);
+  expect(hasInLegacy(ns, ["10.1.0.2", "fd00:1::2"])).toBe(false);
+  expect(hasLegacyGuard(ns)).toBe(false);
+  await shell("iptables -N CNI-ISOLATION-STAGE-1");
+  expect(hasLegacyGuard(ns)).toBe(true);
 });
 
 test("without the plugin's chain there is nothing to remove, and no program is run; families not asked for are left alone", async () => {
