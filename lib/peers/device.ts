@@ -150,11 +150,13 @@ export function clashing(ns: Namespace, { name, vni, port }: Pick<Device, "name"
 
 /** False where the kernel cannot change it. */
 function mend(ns: Namespace, want: Device, { index, mac }: Link): boolean {
-  const spec: LinkSpec = { index, mtu: want.mtu, up: true, info: { kind: "vxlan", data: dataOf(want) } };
-  const [reply] = ns.route.try(changeLink(mac === want.mac ? spec : { ...spec, mac: want.mac }));
-  if (!reply!.error) return true;
-  if (isErrno(reply!.error, "EOPNOTSUPP", "EINVAL", "EEXIST")) return false;
-  throw reply!.error;
+  // In two messages: settings of the kind and the MTU in one are refused.
+  const kind = changeLink({ index, info: { kind: "vxlan", data: dataOf(want) } });
+  const spec: LinkSpec = { index, mtu: want.mtu, up: true };
+  const [reply] = ns.route.try(kind);
+  if (!reply!.error) ns.route.request(changeLink(mac === want.mac ? spec : { ...spec, mac: want.mac }));
+  else if (!isErrno(reply!.error, "EOPNOTSUPP", "EINVAL", "EEXIST")) throw reply!.error;
+  return !reply!.error;
 }
 
 /** Addresses and flags; `same`: the device was found as wanted. */

@@ -41,6 +41,8 @@ export interface Entry {
   kind: "route" | "neighbour" | "forwarding" | "rule";
   key: string;
   value: string;
+  /** Of a route. */
+  table?: number;
   put: () => Message;
   drop: () => Message;
 }
@@ -64,6 +66,7 @@ function routeEntry(route: Route): Entry {
   const priority = route.priority ?? (destination.includes(":") ? 1024 : 0);
   return {
     kind: "route",
+    table,
     key: `route ${destination} table ${table} metric ${priority}`,
     value:
       kind === RTN_BLACKHOLE
@@ -126,7 +129,10 @@ export function entriesOf(ground: Ground, node: PeerNode): { entries: Entry[]; p
   const { metric: priority, table } = paths;
   const entries: Entry[] = [];
   const problems: string[] = [];
-  const problem = (reason: string) => problems.push(`Cannot reach node "${node.name}": ${reason}`);
+  const problem = (reason: string) => {
+    const text = `Cannot reach node "${node.name}": ${reason}`;
+    if (!problems.includes(text)) problems.push(text); // one for two networks
+  };
   const vtep = device ? node.addresses.find((one) => familyOfText(one) === underlay.family) : undefined;
   const mac = vtep ? macOf(paths.network, paths.tunnel!.vni, node) : "";
   let tunnelled = false;

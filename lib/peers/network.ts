@@ -98,7 +98,7 @@ export function programme(
   const count = (by: number) => {
     changes[repairing ? "repaired" : "added"] += by;
   };
-  if (before?.tunnel && before.tunnel.vni !== paths.tunnel?.vni) changes.removed += removeTunnel(ns, before);
+  if (before) changes.removed += leave(ns, before, paths, snapshot);
   if (device) {
     const { index, changed } = ensureDevice(ns, device);
     ground.device = index;
@@ -144,6 +144,19 @@ export function programme(
 function footingOf({ paths, device, underlay }: Ground, self: PeerNode): string {
   const beside = underlay.beside.map(({ network, link }) => `${formatCidr(network)} ${link}`);
   return JSON.stringify([paths, device, underlay.family, underlay.sources, beside, self]);
+}
+
+/** Takes away what stands where the configuration had it before: another tunnel, another table. How many things that were. */
+function leave(ns: Namespace, before: Paths, paths: Paths, snapshot: Snapshot): number {
+  let removed = 0;
+  if (before.tunnel && before.tunnel.vni !== paths.tunnel?.vni) removed += removeTunnel(ns, before);
+  if (before.table !== undefined && before.table !== paths.table) {
+    const there = listEntries(ns, { paths: { ...before, tunnel: undefined }, device: 0 }, ownerOf(paths, snapshot));
+    const stale = there.filter(({ table }) => table === before.table);
+    drop(ns, stale);
+    removed += stale.length;
+  }
+  return removed;
 }
 
 /** Removes the tunnel of a network: its rules, its device and with that all that leads there. How many things that were. */
