@@ -2,7 +2,7 @@
 // bandwidth: limits how fast a pod's link may receive and send.
 // https://www.cni.dev/plugins/current/meta/bandwidth/
 import { any, cidrText, config, int, list, object } from "../lib/cni/config.ts";
-import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
+import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { hexName, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
@@ -148,14 +148,11 @@ function add(request: BandwidthRequest): Result {
 function plug(request: BandwidthRequest, mtu: number | undefined): Link {
   const alias = labelFor(request);
   const [name, other] = deviceNames(request) as [string, string];
-  try {
-    return createDevice(host, { name, alias, mtu });
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-  }
-  // Ours, of an ADD whose DEL never came, make room; what is left is of another attachment.
-  for (const link of devicesOf(request)) if (link.alias === alias) removeLink(host, { index: link.index });
-  return createDevice(host, { name: findLink(host, name) ? other : name, alias, mtu });
+  // Looked first: making a link labels whatever bears the name, and what is there may be another attachment's.
+  const [first, second] = findLinks(host, [name, other]);
+  // Ours, of an ADD whose DEL never came, make room.
+  for (const link of [first, second]) if (link?.alias === alias) removeLink(host, { index: link.index });
+  return createDevice(host, { name: first && first.alias !== alias ? other : name, alias, mtu });
 }
 
 function check(request: BandwidthRequest): void {

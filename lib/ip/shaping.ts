@@ -189,20 +189,19 @@ export function shapeSending(ns: Namespace, { index, name }: Link, limit: Limit,
   }
 }
 
-/** Makes the ifb link that shapeReceiving needs, up. EEXIST if the name is taken. */
+/** Makes the ifb link that shapeReceiving needs, up. The name must be free: EEXIST, and its bearer labelled, if it is not. */
 export function createDevice(ns: Namespace, { name, alias, mtu }: { name: string; alias: string; mtu?: number }): Link {
   // The queue between the two halves of an ifb has 32 places by default, and is stopped when it is full.
   const spec = { name, mtu, up: true, txQueueLength: 1000, txQueues: 1, rxQueues: 1, info: { kind: "ifb" } };
-  const [made] = ns.route.request(createLink(spec));
+  // In one send: whoever is killed after the first of two leaves a link that says nobody's name, which no GC removes.
+  const [made, labelled] = ns.route.try(createLink(spec), setLink({ name, alias }));
+  if (made!.error) throw made!.error;
   // Before Linux 6.2 nothing is echoed.
   const device = made!.answers[0] ? readLink(made!.answers[0]) : findLink(ns, name);
   if (!device) throw new Error(`Cannot find link "${name}": it vanished as soon as it was made`);
-  try {
-    // Not in the same send: after a refusal it would give the alias to the link that bears the name already.
-    ns.route.request(setLink({ index: device.index, alias }));
-  } catch (error) {
+  if (labelled!.error) {
     removeLink(ns, { index: device.index });
-    throw error;
+    throw labelled!.error;
   }
   return device;
 }
