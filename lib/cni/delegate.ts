@@ -4,31 +4,58 @@
 import { runProgram } from "#ffi";
 import { isRegularFile, type Status, status } from "../sys/file.ts";
 import { badConfig, CniError, codes } from "./errors.ts";
-import { makeRequest, type Request, type Verb } from "./request.ts";
+import { makeRequest, type Plugin, type Request, type Verb } from "./request.ts";
 import { type Result, readResult, versions } from "./result.ts";
 import { serve } from "./serve.ts";
 
 /** Types that this process is delegating to now. */
 const underWay = new Set<string>();
 
+/** A plugin as the look-up found it: one of ours, to be run in this process, or else an executable. */
+export interface Located {
+  type: string;
+  path: string;
+  plugin: Plugin<any> | undefined;
+}
+
 /** Runs `verb` of the plugin `type` with this request's environment and configuration. Its result, for ADD. */
 export function delegate(request: Request<any>, type: string, verb: Verb, key = "ipam.type"): Result {
-  if (type === "" || /[/\0]/.test(type)) throw badConfig(key, type, "must be the name of a plugin");
-  const found = find(type, request.path);
-  if (!found) throw badConfig(key, type, `no such plugin in CNI_PATH ${request.path.join(":")}`);
-  const plugin = Object.hasOwn(request.suite, type) ? request.suite[type] : undefined;
-  const self = status("/proc/self/exe");
-  if (plugin && self && found.status.inode === self.inode && found.status.device === self.device) {
-    if (underWay.has(type)) throw badConfig(key, type, "it would delegate to itself without end");
-    underWay.add(type);
-    try {
-      const { environment, json, stdin, suite } = request;
-      return serve(plugin, makeRequest(plugin, verb, environment, json as any, stdin, suite)) ?? {};
-    } finally {
-      underWay.delete(type);
-    }
+  return delegateTo(request, locate(request, type, key), verb, key);
+}
+
+/** Finds the plugin `type` on CNI_PATH; an error that names `key` where there is none. */
+export function locate({ path, suite }: Request<any>, type: string, key: string): Located {
+  if (type === "" || type.includes("/") || type.includes("\0")) {
+    throw badConfig(key, type, "must be the name of a plugin");
   }
-  return execute(request, found.path, type, verb);
+  const found = find(type, path);
+  if (!found) throw badConfig(key, type, `no such plugin in CNI_PATH ${path.join(":")}`);
+  const own = Object.hasOwn(suite, type) ? suite[type] : undefined;
+  const self = own && status("/proc/self/exe");
+  const isSelf = self && found.status.inode === self.inode && found.status.device === self.device;
+  return { type, path: found.path, plugin: isSelf ? own : undefined };
+}
+
+/**
+ * Runs `verb` of a plugin that was located. `prevResult` is what the configuration says of it, where that is read
+ * already.
+ */
+export function delegateTo(
+  request: Request<any>,
+  { type, path, plugin }: Located,
+  verb: Verb,
+  key: string,
+  prevResult?: Result,
+): Result {
+  if (!plugin) return execute(request, path, type, verb);
+  if (underWay.has(type)) throw badConfig(key, type, "it would delegate to itself without end");
+  underWay.add(type);
+  try {
+    const { environment, json, stdin, suite } = request;
+    return serve(plugin, makeRequest(plugin, verb, environment, json as any, stdin, suite, prevResult)) ?? {};
+  } finally {
+    underWay.delete(type);
+  }
 }
 
 /** The first regular file of that name on the path. */

@@ -50,7 +50,7 @@ export function toCniError(error: unknown): CniError {
     const all = error.errors.map(toCniError);
     if (all.length === 1) return all[0]!;
     return new CniError(all[0]?.code ?? codes.several, error.message || (all[0]?.message ?? "Several things failed"), {
-      details: all.map(({ message }) => message).join("; "),
+      details: all.map(({ message, details }) => (details ? `${message} (${details})` : message)).join("; "),
       cause: error,
     });
   }

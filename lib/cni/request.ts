@@ -183,7 +183,10 @@ export function assertVersion(verb: Verb, version: string, spoken: readonly stri
   }
 }
 
-/** Makes the request that `plugin` is to serve of a verb, the environment and the configuration. */
+/**
+ * Makes the request that `plugin` is to serve of a verb, the environment and the configuration. With `prevResult`, that of
+ * the configuration is not read again.
+ */
 export function makeRequest<F extends Fields>(
   plugin: Plugin<F>,
   verb: Verb,
@@ -191,6 +194,7 @@ export function makeRequest<F extends Fields>(
   json: Record<string, unknown> & { name: string; cniVersion: string },
   stdin: Uint8Array,
   suite: Suite,
+  prevResult?: Result,
 ): Request<F> {
   return {
     verb,
@@ -202,7 +206,7 @@ export function makeRequest<F extends Fields>(
     cniVersion: json.cniVersion,
     network: json.name,
     conf: readFields(plugin.conf, json),
-    prevResult: readPrevResult(verb, anyCase(json, "prevResult"), json.cniVersion),
+    prevResult: prevResult ?? readPrevResult(verb, anyCase(json, "prevResult"), json.cniVersion),
     validAttachments: verb === "GC" ? readAttachments(json) : undefined,
     json,
     stdin,

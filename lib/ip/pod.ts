@@ -11,13 +11,33 @@ import { writeSysctls } from "./sysctl.ts";
 
 export { host, type Namespace };
 
+/** The pods that stay open while keepingPodsOpen runs. */
+let kept: Map<string, Namespace> | undefined;
+
 /** Runs `body` with the namespace at `path` open. */
 export function inPod<T>(path: string, body: (pod: Namespace) => T): T {
+  const open = kept?.get(path);
+  if (open) return body(open);
   const pod = openNamespace(path);
+  if (kept) {
+    kept.set(path, pod);
+    return body(pod);
+  }
   try {
     return body(pod);
   } finally {
     pod.close();
+  }
+}
+
+/** Runs `body`, in which a pod's namespace and socket are opened once, however many plugins need them. */
+export function keepingPodsOpen<T>(body: () => T): T {
+  kept = new Map();
+  try {
+    return body();
+  } finally {
+    for (const pod of kept.values()) pod.close();
+    kept = undefined;
   }
 }
 

@@ -1,6 +1,14 @@
 import { expect, test } from "bun:test";
-import { createVeth } from "../../../lib/ip/link.ts";
-import { assertConfigured, configureInterface, inPod, inPodIfAny, wantedRoutes } from "../../../lib/ip/pod.ts";
+import { createVeth, listLinks } from "../../../lib/ip/link.ts";
+import {
+  assertConfigured,
+  configureInterface,
+  inPod,
+  inPodIfAny,
+  keepingPodsOpen,
+  type Namespace,
+  wantedRoutes,
+} from "../../../lib/ip/pod.ts";
 import { onNode } from "../../helpers/namespace.ts";
 
 const ips = [
@@ -87,4 +95,20 @@ test("a pod that is gone is an error for inPod, and nothing to do for inPodIfAny
       throw new TypeError("inside");
     };
     expect(() => inPodIfAny(node.path("/run/netns/pod"), fail)).toThrow("inside");
+  }));
+
+test("pods that are kept open are opened once, and closed at the end whatever happens", () =>
+  onNode(async ({ pod: { path } }) => {
+    let first: Namespace | undefined;
+    const twice = () =>
+      keepingPodsOpen(() => {
+        first = inPod(path, (pod) => pod);
+        expect(listLinks(first, {}).length).toBeGreaterThan(0);
+        inPod(path, (pod) => expect(pod).toBe(first!));
+        inPodIfAny("/run/netns/none", () => {});
+        throw new RangeError("the body's own");
+      });
+    expect(twice).toThrow("the body's own");
+    expect(() => listLinks(first!, {})).toThrow("bad file descriptor");
+    inPod(path, (pod) => expect(pod).not.toBe(first!));
   }));
