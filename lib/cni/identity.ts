@@ -48,8 +48,13 @@ export function isOfNetwork(label: string, network: string): boolean {
   return label.startsWith(`~${base32(sha512(network), 26)}/`);
 }
 
+const digits = "0123456789abcdef";
+
 /** A name as the Go plugins make theirs: the prefix and the SHA-512 of `text` in hexadecimal, cut to `length`. */
 export function hexName(prefix: string, text: string, length: number): string {
-  const hex = Array.from(sha512(text), (byte) => byte.toString(16).padStart(2, "0"));
-  return (prefix + hex.join("")).slice(0, length);
+  const bytes = sha512(text);
+  let name = prefix;
+  for (let at = 0; at < bytes.length && name.length < length; at++)
+    name += `${digits[bytes[at]! >> 4]}${digits[bytes[at]! & 15]}`;
+  return name.slice(0, length);
 }

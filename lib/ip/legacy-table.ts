@@ -48,14 +48,14 @@ interface LegacyTable {
 }
 
 /** Whether there is such a table at all. Asking the kernel itself for one that is not there would make it. */
-function exists(ns: Namespace, family: LegacyFamily, table: string): boolean {
+export function hasLegacyTable(ns: Namespace, family: LegacyFamily, table: string): boolean {
   const names = ns.run(() => readTextIfAny(`/proc/net/${shapes[family].names}`)) ?? "";
   return names.split("\n").includes(table);
 }
 
 /** The rules of a table; none where it is not in use. */
 export function legacyRules(ns: Namespace, family: LegacyFamily, table: string): LegacyRule[] {
-  return exists(ns, family, table) ? withSocket(ns, family, (fd) => readTable(fd, family, table).rules) : [];
+  return hasLegacyTable(ns, family, table) ? withSocket(ns, family, (fd) => readTable(fd, family, table).rules) : [];
 }
 
 /** Takes the rules that `plan` chooses out of a table, which is read again if somebody else was quicker. */

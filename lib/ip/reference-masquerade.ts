@@ -16,7 +16,7 @@ import { type Facts, factsOf } from "../nftables/facts.ts";
 import { deleteRule, listRules, type Rule } from "../nftables/rule.ts";
 import { getTable, type Table } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
-import { type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
+import { hasLegacyTable, type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
 import { containerOf, masqueradeChain, masqueradeName, networkName, type Owner } from "./reference-names.ts";
 
 type Known = Rule & { handle: bigint };
@@ -56,6 +56,15 @@ export function legacyRemovalsOf(
   return own.length === leads.length ? [...own, ...rules.filter(({ from }) => from === name)] : own;
 }
 
+/**
+ * Whether there may be anything of the reference: one of these objects of nftables, or a table nat of iptables-legacy. All
+ * that DEL of what this suite made itself, or of what is gone already, ever pays for the reference.
+ */
+export function mayBeThere(ns: Namespace, looks: readonly Message[]): boolean {
+  for (const { error } of ns.netfilter.try(...looks)) if (!error) return true;
+  return hasLegacyTable(ns, "ip", "nat") || hasLegacyTable(ns, "ip6", "nat");
+}
+
 /** What a family's table nat says, in both kinds of iptables, rule by rule with the chain that it is in. */
 export function natFacts(ns: Namespace, { family, name }: (typeof nat)[number]): (Facts & { from?: string })[] {
   return [
@@ -73,7 +82,13 @@ export function natFacts(ns: Namespace, { family, name }: (typeof nat)[number]):
  */
 export function removeReferenceMasquerade(ns: Namespace, owner: Owner, addresses: readonly string[] = []): void {
   const connection = ns.netfilter;
-  const chains = nat.map((table): Chain => ({ table, name: masqueradeChain(owner) }));
+  const name = masqueradeChain(owner);
+  const chains: Chain[] = [
+    { table: nat[0], name },
+    { table: nat[1], name },
+  ];
+  const looks = [getChain(chains[0]!), getChain(chains[1]!), getTable(native)];
+  if (!mayBeThere(ns, looks)) return;
   const ips = plainOf(addresses);
   const isOwn = ({ source }: Facts) => ips.length === 0 || !source || ips.includes(source);
   change(
@@ -88,9 +103,8 @@ export function removeReferenceMasquerade(ns: Namespace, owner: Owner, addresses
       if (!replies[chains.length]!.error) changes.push(...nativeOf(connection, masqueradeName(owner)).map(deleteRule));
       return changes;
     },
-    [...chains.map(getChain), getTable(native)],
+    looks,
   );
-  const name = masqueradeChain(owner);
   for (const { family } of nat) removeLegacyRules(ns, family, "nat", (rules) => legacyRemovalsOf(name, rules, isOwn));
 }
 

@@ -20,6 +20,7 @@ import { removeLegacyRules } from "./legacy-table.ts";
 import { type ProtocolWay, type Published, protocols } from "./port-mapping.ts";
 import {
   legacyRemovalsOf,
+  mayBeThere,
   nat,
   natFacts,
   plainOf,
@@ -41,7 +42,13 @@ const native: readonly Table[] = [
  */
 export function removeReferencePorts(ns: Namespace, owner: Owner, addresses: readonly string[] = []): ProtocolWay[] {
   const connection = ns.netfilter;
-  const chains = nat.map((table): Chain => ({ table, name: portsChain(owner) }));
+  const name = portsChain(owner);
+  const chains: Chain[] = [
+    { table: nat[0], name },
+    { table: nat[1], name },
+  ];
+  const looks = [getChain(chains[0]!), getChain(chains[1]!), getTable(native[0]!), getTable(native[1]!)];
+  if (!mayBeThere(ns, looks)) return [];
   const ips = plainOf(addresses);
   const isOwn = (ip?: string) => ips.length === 0 || ip === undefined || ips.includes(ip);
   let ended: ProtocolWay[] = [];
@@ -69,9 +76,8 @@ export function removeReferencePorts(ns: Namespace, owner: Owner, addresses: rea
       });
       return changes;
     },
-    [...chains.map(getChain), ...native.map(getTable)],
+    looks,
   );
-  const name = portsChain(owner);
   for (const { family } of nat) {
     let ways: ProtocolWay[] = [];
     removeLegacyRules(ns, family, "nat", (rules) => {

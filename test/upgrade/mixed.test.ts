@@ -18,8 +18,12 @@ test("two pods of the reference, two of ours, and more of ours as the others go"
     servers[at] = await startEcho(node, pods[at].netns, `pod${at}`, [80]);
   };
   const detach = async (at: number) => {
+    const conversation: Target[] = [["udp", four, 8000 + 10 * at, 5000 + at]];
+    expect(await ask(node.outside!, conversation)).toEqual([`pod${at} ${uplink.outside[0]}`]);
     await servers[at]!.stop();
     await each(node, "DEL", pods[at]!);
+    // Were it remembered, what goes on would be led to nobody.
+    expect(await ask(node.outside!, conversation)).toEqual(["ECONNREFUSED"]);
     await pods[at]!.netns.close();
   };
   await attach(0, suites[1], suites[1].bin);
