@@ -1,7 +1,9 @@
 // The inside of one measuring node: runs the group named on the command line and prints its findings as JSON.
 // Started by run.ts in namespaces of its own; of no use alone.
 import { measureBridge } from "./cases/bridge.ts";
+import { measureChain } from "./cases/chain.ts";
 import { measureHostLocal } from "./cases/host-local.ts";
+import { measureMappings } from "./cases/mappings.ts";
 import { measureMasquerade } from "./cases/masquerade.ts";
 import { measureParallel } from "./cases/parallel.ts";
 import { measurePorts } from "./cases/ports.ts";
@@ -14,6 +16,8 @@ export const groups: Record<string, { measure: (node: Node) => Findings; pods: n
   bridge: { measure: measureBridge, pods: 30 },
   masquerade: { measure: measureMasquerade, pods: 30 },
   ports: { measure: measurePorts, pods: 30 },
+  chain: { measure: measureChain, pods: 30 },
+  mappings: { measure: measureMappings, pods: 0 },
   parallel: { measure: measureParallel, pods: 50 },
   "host-local": { measure: measureHostLocal, pods: 0 },
   start: { measure: measureStart, pods: 1 },

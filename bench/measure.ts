@@ -16,6 +16,10 @@ export type Batch = Omit<Step, "command" | "done"> & {
   commands: (side: Side, round: number) => Command[];
   done?: (side: Side, runs: Run[]) => void;
 };
+/** Like a step, for processes one after the other, each made with what the one before said: their times are added. */
+export type Series = Omit<Step, "command" | "done"> & {
+  commands: (side: Side, round: number) => Generator<Command, void, Run>;
+};
 export type Samples = { ms: number[]; cpu: number[]; failures: string[] };
 export type Measured = Map<string, Map<string, Samples>>;
 
@@ -30,8 +34,11 @@ export type Row = {
   failures: string[];
 };
 export type Memory = { name: string; megabytes: Record<string, number> };
-/** What a group of cases found; `growth` holds rows of ours beside ours, sides "empty" and "full". */
-export type Findings = { rows: Row[]; growth?: Row[]; memory?: Memory[] };
+/**
+ * What a group of cases found; of ours beside ours `growth` holds rows with sides "empty" and "full", `ports` with sides "few"
+ * and "many".
+ */
+export type Findings = { rows: Row[]; growth?: Row[]; ports?: Row[]; memory?: Memory[] };
 
 /** Single processes, `rounds` of them after two that do not count. */
 export function interleave(sides: Side[], rounds: number, steps: Step[]): Measured {
@@ -47,15 +54,45 @@ export function interleave(sides: Side[], rounds: number, steps: Step[]): Measur
 
 /** Batches of processes that run at the same time; the time is the wall time of the batch. */
 export function interleaveBatches(sides: Side[], rounds: number, steps: Batch[], warmups = 1): Measured {
+  return inTurns(sides, rounds, warmups, steps, (side, round, step) => {
+    const { ms, runs } = runTogether(step.commands(side, round));
+    const cpu = runs.reduce((sum, each) => sum + each.cpu, settle());
+    step.done?.(side, runs);
+    return { ms, cpu, runs };
+  });
+}
+
+/** Series of processes; the time is theirs, without what is between them. Two rounds before do not count. */
+export function interleaveSeries(sides: Side[], rounds: number, steps: Series[]): Measured {
+  return inTurns(sides, rounds, 2, steps, (side, round, step) => {
+    const all = { ms: 0, cpu: 0, runs: [] as Run[] };
+    const commands = step.commands(side, round);
+    for (let next = commands.next(); !next.done; ) {
+      const done = run(next.value);
+      all.ms += done.ms;
+      all.cpu += done.cpu;
+      all.runs.push(done);
+      next = commands.next(done);
+    }
+    all.cpu += settle();
+    return all;
+  });
+}
+
+function inTurns<S extends { name: string; pause?: number }>(
+  sides: Side[],
+  rounds: number,
+  warmups: number,
+  steps: S[],
+  measure: (side: Side, round: number, step: S) => { ms: number; cpu: number; runs: Run[] },
+): Measured {
   const found: Measured = new Map(steps.map(({ name }) => [name, new Map(sides.map((side) => [side.name, empty()]))]));
   for (let round = -warmups; round < rounds; round++) {
     for (const side of rotate(sides, round + warmups)) {
       side.enter();
       for (const step of steps) {
         if (step.pause) Bun.sleepSync(step.pause);
-        const { ms, runs } = runTogether(step.commands(side, round));
-        const cpu = runs.reduce((sum, each) => sum + each.cpu, settle());
-        step.done?.(side, runs);
+        const { ms, cpu, runs } = measure(side, round, step);
         const samples = found.get(step.name)!.get(side.name)!;
         const failed = runs.filter(({ status }) => status !== 0);
         for (const { status, output } of failed) samples.failures.push(`exit ${status}: ${oneLine(output)}`);

@@ -44,12 +44,17 @@ export function openNode(options: Options, pods = 20): Node {
     const bin = options[name];
     if (!bin) return [];
     if (name !== "floor" && !existsSync(`${bin}/bridge`)) throw new Error(`Cannot measure ${bin}: no bridge in it`);
-    const state = `${options.scratch}/${name}`;
-    mkdirSync(state, { recursive: true });
-    const namespaces = Array.from({ length: pods }, (_, at) => namespace(`${name}-${at}`));
-    return [{ name, bin, state, pods: namespaces, enter: host(name) }];
+    return [makeSide(name, bin, options.scratch, pods)];
   });
   return { options, sides };
+}
+
+/** A side by that name, for executables that another side measures too. */
+export function makeSide(name: string, bin: string, scratch: string, pods: number): Side {
+  const state = `${scratch}/${name}`;
+  mkdirSync(state, { recursive: true });
+  const namespaces = Array.from({ length: pods }, (_, at) => namespace(`${name}-${at}`));
+  return { name, bin, state, pods: namespaces, enter: host(name) };
 }
 
 /** Makes a network namespace with lo up; the answer puts this thread, and so what it starts, inside. */

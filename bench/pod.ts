@@ -86,11 +86,11 @@ export function hostLocal(side: Side, verb: Verb, id: string, folder: string): C
   return call(side, "host-local", verb, { id, netns: "/run/netns/absent" }, conf);
 }
 
-function outcome({ status, output }: Run): string {
+export function outcome({ status, output }: Run): string {
   return status === 0 ? output : "";
 }
 
-function withResult(conf: object, result: string | undefined): object {
+export function withResult(conf: object, result: string | undefined): object {
   return result ? { ...conf, prevResult: JSON.parse(result) } : conf;
 }
 
