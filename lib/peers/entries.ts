@@ -71,7 +71,7 @@ function routeEntry(route: Route): Entry {
     value:
       kind === RTN_BLACKHOLE
         ? "blackhole"
-        : `via ${gateway} dev ${link}${onlink ? " onlink" : ""}${source ? ` src ${source}` : ""}`,
+        : `${gateway ? `via ${gateway} ` : ""}dev ${link}${onlink ? " onlink" : ""}${source ? ` src ${source}` : ""}`,
     put: () => replaceRoute({ ...route, protocol }),
     drop: () => ({ ...deleteRoute({ destination, table, priority, protocol }), accept: ["ESRCH"] }),
   };
@@ -143,6 +143,8 @@ export function entriesOf(ground: Ground, node: PeerNode): { entries: Entry[]; p
       entries.push(routeEntry({ destination: subnet, gateway: near.gateway, link: near.link, priority, table }));
     } else if (vtep) {
       const gateway = baseOf(subnet);
+      // IPv6 refuses a gateway that another route leads to by another link, on the link or not: so a closer one comes first.
+      if (family === 6) entries.push(routeEntry({ destination: `${gateway}/128`, link: device }));
       // Without a source said, the host would speak as the device's own address, and a server that heard a pod by UDP too.
       const way = { gateway, link: device, onlink: true, source: underlay.sources[family] };
       if (node.subnets.every((other) => other === subnet || familyOfText(other) !== family || other > subnet))
