@@ -124,6 +124,6 @@ export const left = [
   /^\+ nft \{"rule":\{"family":"\w+","table":"(nat|filter)","chain":"([A-Z]+|CNI-(HOSTPORT-(MASQ|SETMARK)|ISOLATION-STAGE-[12]|FORWARD))".*"(jump|masquerade|mangle|return|drop|xt)"/,
   /^\+ nft \{"rule":\{"family":"\w+","table":"(cni_hostport|cni_plugins_masquerade)","chain":"(prerouting|output|postrouting|hostports_all)"/,
   /^\+ (link|address|route) .*cni0/,
-  /^\+ file \/var\/lib\/cni\/networks/,
+  /^\+ file \/var\/lib\/cni\/networks\/([^/]+\/(lock|last_reserved_ip\.\d)?)?$/,
   /^\+ file \/run\/(cni|xtables.lock|netns)/,
 ];

@@ -15,6 +15,7 @@ for (const suite of suites.slice(soak ? 0 : 1, 2)) {
       // To some releases of iptables a chain of theirs that was never there is an error: the last step of bridge's DEL.
       const { exitCode, stdout } = await call(node, "DEL", known, { ...pod.at, bin: suite.bin });
       if (exitCode !== 0) expect(`${conf.type} ${stdout}`).toMatch(/^bridge .*CNI-[0-9a-f]{24}.*does not exist/s);
+      await must(node, "DEL", known, { ...pod.at, bin: suite.bin });
     }
     await pod.netns.close();
     const noise = [...left, /^\+ .*fe80::/, /^\+ file \/run\/tenon/];
