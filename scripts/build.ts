@@ -5,7 +5,10 @@
 //   bun scripts/build.ts --standalone bridge           one plugin alone
 //   bun scripts/build.ts --runtime FILE --target NAME  appended to the runtime of another machine
 import { link, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import type { BunPlugin } from "bun";
+import protobuf from "protobufjs";
 
 const { values } = parseArgs({
   options: {
@@ -44,6 +47,23 @@ export function registry(names: readonly string[]): string {
 const mainFile =
   'import { mainOf } from "../lib/cni/main.ts";\nimport { suite } from "./plugins.ts";\nmainOf(suite);\n';
 
+/**
+ * etcd3 reads its .proto files from beside itself when it is loaded, where a compiled executable has none: what it would have
+ * made of them is put into its place.
+ */
+const etcdProtocol: BunPlugin = {
+  name: "etcd protocol",
+  setup(build) {
+    build.onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, async ({ path }) => {
+      const source = await readFile(path, "utf8");
+      const call = /\bloadSync\)\(`\$\{__dirname\}\/\.\.\/proto\/rpc\.proto`/;
+      if (!call.test(source)) throw new Error(`Cannot embed the protocol of etcd: "${path}" loads it otherwise`);
+      const root = await new protobuf.Root().load(join(dirname(path), "../proto/rpc.proto"), { keepCase: true });
+      return { contents: source.replace(call, () => `fromJSON)(${JSON.stringify(root.toJSON())}`), loader: "js" };
+    });
+  },
+};
+
 /** Compiles one file to an executable, first under another name, so that a running one is never half written. */
 async function compile(entry: string, outfile: string, runtime?: string, isShort = true): Promise<void> {
   const temporary = `${outfile}.${process.pid}`;
@@ -54,6 +74,7 @@ async function compile(entry: string, outfile: string, runtime?: string, isShort
     bytecode: true,
     format: "esm",
     metafile: values.metafile !== undefined,
+    plugins: [etcdProtocol],
     compile: {
       outfile: temporary,
       // A .env or bunfig.toml in the caller's directory must not become part of a plugin that runs as root.

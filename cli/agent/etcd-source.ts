@@ -1,0 +1,222 @@
+// The source `etcd`: nodes in etcd 3, this one registered under a lease. A session joins, takes the list, and follows the
+// changes; whatever fails ends it, and the next one goes on from where it was, or from the list where that is not possible.
+// Meanwhile what was told goes on holding: a server that is gone takes no routes along.
+import type { Etcd3 } from "etcd3";
+import type { PeerNode } from "../../lib/peers/snapshot.ts";
+import { connect, keepAlive, reasonOf } from "./etcd.ts";
+import type { Layout, Session } from "./layout.ts";
+import { type Memory, recall, remember } from "./memory.ts";
+import type { EtcdSettings } from "./settings.ts";
+import type { Listener, Source } from "./source.ts";
+
+export interface Place {
+  settings: EtcdSettings;
+  layout: Layout;
+  /** The file of what this node remembers. */
+  memory: string;
+  /** This node but for its subnets; asked again at every heartbeat. */
+  self(): Omit<PeerNode, "subnets">;
+  say(text: string): void;
+}
+
+/** How far the changes were followed, and in which cluster. */
+interface Seen {
+  cluster: string;
+  revision: bigint;
+}
+
+export function etcdSource(place: Place): Source {
+  const { settings, layout, say } = place;
+  const terms = { lease: settings.lease, heartbeat: settings.heartbeat };
+  const ending = new AbortController();
+  let running: Promise<void> | undefined;
+  let memory: Memory;
+  let seen: Seen | undefined;
+  /** By key, the one that changed last at the end. */
+  let records = new Map<string, PeerNode>();
+  /** Of a store that was replaced: its nodes get time to register in the new one. */
+  let former = new Map<string, PeerNode>();
+  let tell: () => void = () => {};
+
+  function read(key: string, value: string, listener: Listener): void {
+    records.delete(key);
+    try {
+      const node = layout.read(key, value);
+      if (node) records.set(key, node);
+    } catch (error) {
+      listener.refused(`"${key}": ${(error as Error).message}`);
+    }
+  }
+
+  async function list(client: Etcd3, replaced: boolean, listener: Listener): Promise<void> {
+    const { kvs, header } = await client.getAll().prefix(layout.nodes).sort("Mod", "Ascend").exec();
+    if (replaced) {
+      former = new Map([...former, ...records]);
+      setTimeout(() => {
+        former = new Map();
+        tell();
+      }, 3000 * terms.heartbeat).unref();
+    }
+    const before = records;
+    records = new Map();
+    for (const { key, value } of kvs) read(key.toString(), value.toString(), listener);
+    for (const [key, node] of records) {
+      const old = before.get(key);
+      if (old && JSON.stringify(old) === JSON.stringify(node)) records.set(key, old);
+    }
+    seen = { cluster: `${header.cluster_id}`, revision: BigInt(header.revision) };
+  }
+
+  /** Follows the changes until something ends it; resolves never. */
+  function follow(client: Etcd3, own: string, over: AbortSignal, listener: Listener): Promise<never> {
+    return new Promise((_, reject) => {
+      const start = seen!.revision + 1n;
+      const watcher = client.watch().prefix(layout.nodes).startRevision(`${start}`).watcher();
+      const fail = (why: string) => reject(new Error(why));
+      // The client is closed next, and may find that the connection is gone already.
+      over.addEventListener("abort", () => void watcher.cancel().catch(() => {}), { once: true });
+      watcher.on("data", ({ events, header }) => {
+        if (over.aborted) return;
+        try {
+          let joined = true;
+          for (const { type, kv } of events) {
+            const key = kv.key.toString();
+            if (type.toString() === "Delete") records.delete(key);
+            else read(key, kv.value.toString(), listener);
+            const revision = BigInt(kv.mod_revision);
+            if (revision > seen!.revision) seen!.revision = revision;
+            if (key === own) joined = type.toString() !== "Delete";
+          }
+          // A mere sign of life says that nothing is outstanding; among events the header may run ahead of them.
+          if (events.length === 0 && BigInt(header.revision) > seen!.revision) seen!.revision = BigInt(header.revision);
+          if (!joined) fail("this node's record was removed");
+          else if (events.length > 0) tell();
+        } catch (error) {
+          fail(reasonOf(error));
+        }
+      });
+      watcher.on("disconnected", (error) => fail(reasonOf(error)));
+      watcher.on("error", (error) => {
+        // Compacted, most likely: only the list can tell what there is now.
+        if (!over.aborted) seen = undefined;
+        fail(reasonOf(error));
+      });
+    });
+  }
+
+  async function leaseOf(client: Etcd3): Promise<string> {
+    if (memory.lease !== undefined && (await keepAlive(client, memory.lease)) > 0) return memory.lease;
+    const { ID } = await client.leaseClient.leaseGrant({ TTL: Math.ceil(terms.lease) });
+    return `${ID}`;
+  }
+
+  async function join(client: Etcd3, self: Session["self"]): Promise<string> {
+    const before = JSON.stringify(memory);
+    memory.lease = await leaseOf(client);
+    // Remembered before the claim: whoever dies in between finds the claim by its own name.
+    const own = await layout.join({ client, lease: memory.lease, terms, memory, self, say });
+    if (JSON.stringify(memory) !== before) await remember(place.memory, memory);
+    return own;
+  }
+
+  async function beat(client: Etcd3, self: string): Promise<never> {
+    for (;;) {
+      await sleep(terms.heartbeat * 1000, ending.signal);
+      if ((await keepAlive(client, memory.lease!)) === 0) throw new Error("the lease ran out");
+      const now = place.self();
+      if (JSON.stringify(now) !== self) throw new Error("this node's addresses changed");
+    }
+  }
+
+  async function session(listener: Listener): Promise<void> {
+    const client = await connect(settings);
+    const over = new AbortController();
+    try {
+      const self = place.self();
+      const own = await join(client, self);
+      const { header } = await client.get(own).exec();
+      const replaced =
+        seen !== undefined && (seen.cluster !== `${header.cluster_id}` || BigInt(header.revision) < seen.revision);
+      tell = () => {
+        if (records.has(own)) listener.nodes(withoutClashes(records, former, own, (text) => listener.refused(text)));
+      };
+      if (seen === undefined || replaced) await list(client, replaced, listener);
+      listener.trouble(undefined);
+      // Told even where nothing is new: this node's own record may be.
+      const followed = follow(client, own, over.signal, listener);
+      followed.catch(() => {});
+      tell();
+      await Promise.race([followed, beat(client, JSON.stringify(self))]);
+    } finally {
+      over.abort();
+      client.close();
+    }
+  }
+
+  return {
+    start(listener) {
+      running = (async () => {
+        memory = await recall(place.memory);
+        for (let wait = 100; !ending.signal.aborted; ) {
+          const began = Date.now();
+          await session(listener).catch((error) => {
+            if (!ending.signal.aborted) listener.trouble(reasonOf(error));
+          });
+          // Spread out, or all nodes would come back to a restarted server at the same moment.
+          wait = Date.now() - began > 10_000 ? 100 : Math.min(wait * 2, 10_000);
+          await sleep(wait * (0.5 + Math.random() / 2), ending.signal).catch(() => {});
+        }
+      })();
+    },
+    async stop() {
+      ending.abort(new Error("the agent ends"));
+      await running;
+    },
+  };
+}
+
+/**
+ * The nodes, without those that another one has displaced: of two that have the same address or subnet, the one that was
+ * written last is meant, and this node itself before all.
+ */
+export function withoutClashes(
+  records: ReadonlyMap<string, PeerNode>,
+  former: ReadonlyMap<string, PeerNode>,
+  own: string,
+  refused: (text: string) => void,
+): PeerNode[] {
+  const holders = new Map<string, PeerNode>();
+  const nodes = new Set<PeerNode>();
+  const add = (node: PeerNode, isOld: boolean) => {
+    const words = [...node.addresses, ...node.subnets];
+    const others = words.map((word) => holders.get(word)).filter((other) => other !== undefined);
+    if (isOld && others.length > 0) return;
+    for (const other of others) {
+      if (nodes.delete(other))
+        refused(`Node "${other.name}" has an address or subnet of node "${node.name}", which is newer`);
+    }
+    for (const word of words) holders.set(word, node);
+    nodes.add(node);
+  };
+  for (const [key, node] of records) if (key !== own) add(node, false);
+  const self = records.get(own);
+  if (self) add(self, false);
+  for (const [key, node] of former) if (!records.has(key)) add(node, true);
+  return [...nodes];
+}
+
+/** Rejects when the signal comes; otherwise resolves after that many milliseconds. */
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const end = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", end);
+      resolve();
+    }, milliseconds);
+    signal.addEventListener("abort", end, { once: true });
+  });
+}

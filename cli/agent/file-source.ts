@@ -1,0 +1,98 @@
+// The source `file`: a file that says which nodes there are, for networks without any server. JSON or YAML: a snapshot, or an
+// object with `nodes`, or the list of nodes alone, in the snapshot's words. This node is the one with the agent's node name.
+//
+// The file is best replaced by renaming: that is taken at once. One that is written in place is read when it has been quiet
+// for a moment. Empty, broken, without this node, or gone: the last good list goes on holding.
+import { type FSWatcher, watch } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { parse } from "yaml";
+import { type PeerNode, readSnapshot } from "../../lib/peers/snapshot.ts";
+import { keepKnown } from "./records.ts";
+import type { Listener, Source } from "./source.ts";
+
+/** Milliseconds without a write until a file that is written in place counts as whole. */
+const QUIET = 250;
+/** Milliseconds between two looks that need no notice: file systems that give none, folders that were replaced. */
+const LOOK = 5000;
+
+/** The nodes in a file's text. Throws what is wrong, naming the file. */
+export function readNodes(text: string, file: string, network: string, self: string): PeerNode[] {
+  const wrong = (why: string, cause?: unknown) => new Error(`Cannot use "${file}": ${why}`, { cause });
+  if (text.trim() === "") throw wrong("it is empty");
+  let json: any;
+  try {
+    json = /^\s*[{[]/.test(text) ? JSON.parse(text) : parse(text);
+  } catch (error) {
+    throw wrong((error as Error).message.split("\n")[0]!, error);
+  }
+  const nodes: unknown = Array.isArray(json) ? json : json?.nodes;
+  if (!Array.isArray(nodes)) throw wrong("it holds no list of nodes");
+  if (nodes.length === 0) throw wrong("its list of nodes is empty");
+  if (typeof json.network === "string" && json.network !== network)
+    throw wrong(`it is of network "${json.network}", not "${network}"`);
+  return readSnapshot(JSON.stringify({ version: 1, network, self, nodes }), file).nodes;
+}
+
+export function fileSource(file: string, network: string, self: string): Source {
+  let watcher: FSWatcher | undefined;
+  let look: ReturnType<typeof setInterval> | undefined;
+  let quiet: ReturnType<typeof setTimeout> | undefined;
+  let seen: string | undefined;
+  let nodes: PeerNode[] = [];
+  let reading = Promise.resolve();
+
+  async function read(listener: Listener): Promise<void> {
+    try {
+      const { dev, ino, mtimeMs, ctimeMs, size } = await stat(file);
+      const mark = [dev, ino, mtimeMs, ctimeMs, size].join(" ");
+      if (mark === seen) return;
+      const text = await readFile(file, "utf8");
+      seen = mark;
+      nodes = keepKnown(readNodes(text, file, network, self), nodes);
+      listener.trouble(undefined);
+      listener.nodes(nodes);
+    } catch (error) {
+      listener.trouble((error as Error).message);
+    }
+  }
+
+  return {
+    start(listener) {
+      const next = () => {
+        reading = reading.then(() => read(listener));
+      };
+      const listen = () => {
+        if (watcher) return;
+        try {
+          // The folder: a file that is replaced takes its own watch along with it.
+          watcher = watch(dirname(file), { persistent: true }, (kind, name) => {
+            // A symbolic link that leads there may change in the name of another file.
+            if (name !== basename(file) && name !== "..data") return;
+            clearTimeout(quiet);
+            if (kind === "rename") next();
+            quiet = setTimeout(next, QUIET);
+          });
+          watcher.on("error", () => {
+            watcher?.close();
+            watcher = undefined;
+          });
+        } catch {
+          watcher = undefined; // no such folder yet: the next look tries again
+        }
+      };
+      listen();
+      look = setInterval(() => {
+        listen();
+        next();
+      }, LOOK);
+      next();
+    },
+    async stop() {
+      watcher?.close();
+      clearInterval(look);
+      clearTimeout(quiet);
+      await reading;
+    },
+  };
+}
