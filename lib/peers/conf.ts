@@ -38,7 +38,11 @@ const shared = config({
 const tunnel = config({
   vni: [int, { default: 1, min: 1, max: 16777215 }, "VXLAN network identifier, the same on every node"],
   port: [int, { default: 4789, min: 1, max: 65535 }, "UDP port of the tunnel, the same on every node"],
-  mtu: [int, { min: 0, max: 65535 }, "of the tunnel and of pods; 0: the underlay's less 50 bytes, 70 over IPv6"],
+  mtu: [
+    int,
+    { min: 0, max: 65535 },
+    "of the tunnel and of pods; 0, and at most: the underlay's less 50 bytes, 70 over IPv6",
+  ],
   underlayFamily: [
     oneOf("ipv4", "ipv6", ""),
     "what carries the tunnel; default: IPv4 if this node has such an address",

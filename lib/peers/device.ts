@@ -46,11 +46,12 @@ export const baseOf = (subnet: string) => subnet.slice(0, subnet.indexOf("/"));
 
 export function deviceOf(paths: Paths, tunnel: Tunnel, self: PeerNode, underlay: Underlay): Device {
   const { vni, port } = tunnel;
+  const most = (underlay.link.mtu ?? 1500) - overheadOf(underlay.family);
   return {
     network: paths.network,
     name: deviceName(vni),
     mac: macOf(paths.network, vni, self),
-    mtu: tunnel.mtu ?? (underlay.link.mtu ?? 1500) - overheadOf(underlay.family),
+    mtu: Math.min(tunnel.mtu ?? most, most), // the kernel would cut it down by itself, and not say so
     vni,
     port,
     local: underlay.local,
