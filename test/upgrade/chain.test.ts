@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { ask, startEcho } from "../helpers/echo.ts";
 import { makeNode, uplink } from "../helpers/node.ts";
-import { ours, soak } from "../helpers/plugin.ts";
+import { call, errorOf, ours, soak } from "../helpers/plugin.ts";
 import { leftOver, snapshot } from "../helpers/snapshot.ts";
 import { attachChain, chain, each, left, suites, traced } from "../helpers/upgrade.ts";
 
@@ -25,6 +25,11 @@ for (const suite of suites) {
       const goes = await attachChain(node, "goes", chain(suite, main, 9090), suite.bin);
 
       await each(node, "CHECK", goes, trace.bin, { path: ours });
+      const ports = { ...goes.plugins[1], prevResult: goes.result };
+      const moved = { portMappings: [{ hostPort: 9090, containerPort: 81, protocol: "tcp" }] };
+      expect(errorOf(await call(node, "CHECK", { ...ports, runtimeConfig: moved }, goes.at)).code).toBe(101);
+      const masked = { ...goes.plugins[0], prevResult: goes.result, name: "other", ipam: {} };
+      if (main === "bridge") expect(errorOf(await call(node, "CHECK", masked, goes.at)).msg).toContain("masquerade");
       await each(node, "DEL", goes, trace.bin, { path: ours });
       expect(leftOver(before, await snapshot(node), noise)).toEqual([]);
       await each(node, "DEL", goes);
