@@ -348,7 +348,6 @@ function gc(request: BridgeRequest): void {
   ]);
 }
 
-export const plugin: Plugin<typeof conf> = {
 const missing = (what: string) => new CniError(codes.checkFailed, `Cannot find ${what}`);
 
 /** What the attachment has on the host. */
@@ -429,9 +428,10 @@ function parts(request: BridgeRequest): Part[] {
   return list;
 }
 
+export const plugin: Plugin<typeof conf> = {
   conf,
-  add,
   parts,
+  add,
   check,
   del,
   gc,
