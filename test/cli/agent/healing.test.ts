@@ -1,0 +1,25 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { configure, replace, startAgent, until } from "../../helpers/agent.ts";
+import { makeNode } from "../../helpers/node.ts";
+
+test("a path that somebody takes away is back, and counted", async () => {
+  await using node = await makeNode("healing", { uplink: true });
+  const file = join(node.dir, "peers.json");
+  const node1 = { name: "n1", subnets: ["10.244.1.0/24"], addresses: ["192.0.2.1"] };
+  const node2 = { name: "n2", subnets: ["10.244.2.0/24"], addresses: ["192.0.2.2"] };
+  await replace(file, JSON.stringify([node1, node2]));
+  const config = await configure(node, { node: "n1", source: `{type: file, path: ${file}}` });
+  await using agent = await startAgent(node, config);
+  await agent.ready();
+  const repairs = 'tenon_drift_repairs_total{network="pods",kind="path"}';
+  expect(await agent.figure(repairs)).toBeUndefined();
+  await node.exec("ip", ["route", "del", "10.244.2.0/24"]);
+  await until("it is back", async () => (await node.exec("ip", ["route"])).stdout.includes("10.244.2.0/24 via"));
+  await until("it is counted", async () => (await agent.figure(repairs)) === 1);
+  // The whole device, and all that was on it.
+  await node.exec("ip", ["link", "del", "tenon.7"]);
+  await until("it is back", async () => (await node.exec("ip", ["route"])).stdout.includes("10.244.2.0/24 via"));
+  const { stdout } = await node.exec("bridge", ["fdb", "show", "dev", "tenon.7"]);
+  expect(stdout).toContain("dst 192.0.2.2");
+});
