@@ -6,6 +6,7 @@ import { measureHostLocal } from "./cases/host-local.ts";
 import { measureMappings } from "./cases/mappings.ts";
 import { measureMasquerade } from "./cases/masquerade.ts";
 import { measureParallel } from "./cases/parallel.ts";
+import { measurePeers } from "./cases/peers.ts";
 import { measurePorts } from "./cases/ports.ts";
 import { measureStart } from "./cases/start.ts";
 import type { Findings } from "./measure.ts";
@@ -18,6 +19,7 @@ export const groups: Record<string, { measure: (node: Node) => Findings; pods: n
   ports: { measure: measurePorts, pods: 30 },
   chain: { measure: measureChain, pods: 30 },
   mappings: { measure: measureMappings, pods: 0 },
+  peers: { measure: measurePeers, pods: 0 },
   parallel: { measure: measureParallel, pods: 50 },
   "host-local": { measure: measureHostLocal, pods: 0 },
   start: { measure: measureStart, pods: 1 },

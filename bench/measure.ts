@@ -38,7 +38,7 @@ export type Memory = { name: string; megabytes: Record<string, number> };
  * What a group of cases found; of ours beside ours `growth` holds rows with sides "empty" and "full", `ports` with sides "few"
  * and "many".
  */
-export type Findings = { rows: Row[]; growth?: Row[]; ports?: Row[]; memory?: Memory[] };
+export type Findings = { rows: Row[]; growth?: Row[]; ports?: Row[]; peers?: Row[]; memory?: Memory[] };
 
 /** Single processes, `rounds` of them after two that do not count. */
 export function interleave(sides: Side[], rounds: number, steps: Step[]): Measured {

@@ -7,12 +7,13 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
   const rows = findings.flatMap((each) => each.rows);
   const grown = findings.flatMap((each) => each.growth ?? []);
   const ported = findings.flatMap((each) => each.ports ?? []);
+  const peers = findings.flatMap((each) => each.peers ?? []);
   const memories = findings.flatMap((each) => each.memory ?? []);
   return [
     "# Benchmarks\n",
     "Made by `make bench`; not edited by hand. Whole processes, interleaved in one run, the order rotated by round: trust",
     "the ratios more than the milliseconds. Every side has a host namespace, pods and state of its own.\n",
-    ...[...facts, ...notes, ...failures([...rows, ...grown, ...ported])].map((line) => `- ${line}`),
+    ...[...facts, ...notes, ...failures([...rows, ...grown, ...ported, ...peers])].map((line) => `- ${line}`),
     ...section("Time", rows, timing, [
       "Medians in ms of wall time, and of CPU time with everything a call left running; the next call starts when that",
       "has ended. The floor is `bench/floor.c`: the same system calls and no plugin; for VERSION an empty program.",
@@ -22,6 +23,9 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
     ]),
     ...section("portmap with 5,000 published ports", ported, besideOurs("5", "5,000"), [
       "Ours beside ours with 5, in ms. A connection is one packet to the pod and its refusal.",
+    ]),
+    ...section("vxlan with 5,000 nodes", peers, besideOurs("2", "5,000"), [
+      "Ours beside ours with 2, in ms. Each node has a subnet and an address of both families: seven entries in the kernel.",
     ]),
     ...section("Peak memory", memories, memory, [
       "MB resident of a call's largest process; most of ours is the executable's file, shared by all that run.",

@@ -1,6 +1,6 @@
 // What the kernel is to know of the nodes of a network: routes, neighbours, forwarding entries and rules, worked out of one
 // node at a time, so that what a change of the nodes costs is that of the nodes changed.
-import { familyOf, parseCidr } from "../netlink/inet.ts";
+import { familyOf, formatIp, parseCidr, parseMac } from "../netlink/inet.ts";
 import {
   deleteForwarding,
   deleteNeighbour,
@@ -142,22 +142,17 @@ export function entriesOf(ground: Ground, node: PeerNode): { entries: Entry[]; p
     if (near) {
       entries.push(routeEntry({ destination: subnet, gateway: near.gateway, link: near.link, priority, table }));
     } else if (vtep) {
-      const gateway = baseOf(subnet);
-      // IPv6 refuses a gateway that another route leads to by another link, on the link or not: so a closer one comes first.
-      if (family === 6) entries.push(routeEntry({ destination: `${gateway}/128`, link: device }));
+      const gateway = family === 4 ? baseOf(subnet) : linkLocalOf(mac);
       // Without a source said, the host would speak as the device's own address, and a server that heard a pod by UDP too.
       const way = { gateway, link: device, onlink: true, source: underlay.sources[family] };
-      if (node.subnets.every((other) => other === subnet || familyOfText(other) !== family || other > subnet))
+      const isFirst = subnet === node.subnets.find((other) => familyOfText(other) === family);
+      if (isFirst || family === 4) entries.push(neighbourEntry(device, gateway, mac));
+      entries.push(routeEntry({ destination: subnet, priority, table, ...way }));
+      const own = nodeTable(paths.tunnel!.vni);
+      if (isFirst)
         for (const address of node.addresses)
           if (familyOfText(address) === family)
-            entries.push(
-              routeEntry({
-                destination: `${address}/${family === 4 ? 32 : 128}`,
-                table: nodeTable(paths.tunnel!.vni),
-                ...way,
-              }),
-            );
-      entries.push(neighbourEntry(device, gateway, mac), routeEntry({ destination: subnet, priority, table, ...way }));
+            entries.push(routeEntry({ destination: `${address}/${family === 4 ? 32 : 128}`, table: own, ...way }));
       tunnelled = true;
     } else if (device) {
       problem(`it has no IPv${underlay.family} address, which the tunnel needs`);
@@ -172,6 +167,18 @@ export function entriesOf(ground: Ground, node: PeerNode): { entries: Entry[]; p
   }
   if (tunnelled) entries.push(forwardingEntry(device, mac, vtep!));
   return { entries, problems };
+}
+
+/**
+ * The link-local address that goes with a MAC address (RFC 4291 appendix A): the next hop of IPv6, which nobody is asked
+ * about. A global one the kernel refuses as soon as any other route leads to it by another link, on the link or not.
+ */
+function linkLocalOf(mac: string): string {
+  const bytes = parseMac(mac)!;
+  const ip = new Uint8Array(16);
+  ip.set([0xfe, 0x80]);
+  ip.set([bytes[0]! ^ 2, bytes[1]!, bytes[2]!, 0xff, 0xfe, bytes[3]!, bytes[4]!, bytes[5]!], 8);
+  return formatIp(ip);
 }
 
 /** The node's first address of the family that is beside this host. */

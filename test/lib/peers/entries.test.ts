@@ -31,13 +31,12 @@ const texts = ({ entries, problems }: ReturnType<typeof entriesOf>) => [
 test("through the tunnel: neighbours, where it leads to, and routes, in this order", () => {
   expect(texts(entriesOf(ground(paths("vxlan"), 9), peer(["198.51.100.2", "2001:db8::2"])))).toEqual([
     "neighbour 10.1.2.0: 02:00:00:00:00:02",
-    "neighbour fd00:2::: 02:00:00:00:00:02",
+    "neighbour fe80::ff:fe00:2: 02:00:00:00:00:02",
     "forwarding 02:00:00:00:00:02: 198.51.100.2",
-    `route 198.51.100.2/32 table ${nodeTable(1)} metric 0: via 10.1.2.0 dev 9 onlink src 192.0.2.1`,
     "route 10.1.2.0/24 table 254 metric 0: via 10.1.2.0 dev 9 onlink src 192.0.2.1",
-    "route fd00:2::/128 table 254 metric 1024: dev 9",
-    `route 2001:db8::2/128 table ${nodeTable(1)} metric 1024: via fd00:2:: dev 9 onlink`,
-    "route fd00:2::/64 table 254 metric 1024: via fd00:2:: dev 9 onlink",
+    `route 198.51.100.2/32 table ${nodeTable(1)} metric 0: via 10.1.2.0 dev 9 onlink src 192.0.2.1`,
+    "route fd00:2::/64 table 254 metric 1024: via fe80::ff:fe00:2 dev 9 onlink",
+    `route 2001:db8::2/128 table ${nodeTable(1)} metric 1024: via fe80::ff:fe00:2 dev 9 onlink`,
   ]);
 });
 
@@ -45,7 +44,7 @@ test("beside this host: plain routes; of the family that is, the other through t
   const near = peer(["192.0.2.2", "2001:db8::2"]);
   const direct = texts(entriesOf(ground(paths("vxlan", { directRouting: true }), 9), near));
   expect(direct).toContain("route 10.1.2.0/24 table 254 metric 0: via 192.0.2.2 dev 2");
-  expect(direct).toContain("route fd00:2::/64 table 254 metric 1024: via fd00:2:: dev 9 onlink");
+  expect(direct).toContain("route fd00:2::/64 table 254 metric 1024: via fe80::ff:fe00:2 dev 9 onlink");
   const plain = paths("routes", { metric: 7, table: 100 });
   expect(texts(entriesOf(ground(plain), peer(["198.51.100.2", "192.0.2.2"], ["10.1.2.0/24"])))).toEqual([
     "route 10.1.2.0/24 table 100 metric 7: via 192.0.2.2 dev 2",
@@ -67,6 +66,8 @@ test("of two networks of one family the first alone leads to the node's own addr
   const all = texts(entriesOf(ground(paths("vxlan"), 9), peer(["198.51.100.2"], ["10.1.3.0/24", "10.1.2.0/24"])));
   expect(all.filter((text) => text.includes("198.51.100.2/32")).length).toBe(1);
   expect(all.filter((text) => text.startsWith("neighbour")).length).toBe(2);
+  const six = texts(entriesOf(ground(paths("vxlan"), 9), peer(["198.51.100.2"], ["fd00:2::/64", "fd00:3::/64"])));
+  expect(six.filter((text) => text.startsWith("neighbour")).length).toBe(1); // the same next hop for both
 });
 
 test("this node: holes behind its pods, and rules for what they send to nodes", () => {

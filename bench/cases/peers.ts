@@ -1,0 +1,101 @@
+// The chain of bridge and vxlan on a node with 5,000 others, beside one with 2: what an ADD costs once all are programmed, and
+// what programming them costs: from nothing, and when one has changed, each by an ADD, which is where no agent does it.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { type Findings, interleaveSeries, row, type Samples, type Series } from "../measure.ts";
+import { makeSide, must, type Node, type Side } from "../node.ts";
+import { type Attachment, bridgeConf, call, outcome, type Verb, withResult } from "../pod.ts";
+
+const counts = { few: 2, many: 5000 };
+
+export function measurePeers({ options }: Node): Findings {
+  mkdirSync("/run/tenon/peers", { recursive: true });
+  const sides = Object.entries(counts).map(([name, count]) => {
+    const side = makeSide(name, options.ours, options.scratch, 20);
+    side.enter();
+    must("ip", "link", "add", "uplink", "up", "type", "veth", "peer", "name", "far");
+    must("ip", "link", "set", "far", "up");
+    must("ip", "addr", "add", "192.0.2.1/24", "dev", "uplink");
+    must("ip", "addr", "add", "2001:db8:2::1/64", "dev", "uplink", "nodad");
+    writePeers(side, count, 0);
+    return side;
+  });
+  const rounds = options.quick ? 2 : Math.min(10, options.pairs);
+  const programmed = interleaveSeries(sides, rounds, [whole, changed]);
+  const found = interleaveSeries(sides, options.pairs, [add, del]);
+  const pair = ["few", "many"];
+  const each = (name: string, samples: Map<string, Samples>, target?: number) => row(name, samples, target, pair);
+  return {
+    rows: [],
+    peers: [
+      each("bridge and vxlan ADD, all known", found.get("ADD")!, 1.1),
+      each("bridge and vxlan DEL", found.get("DEL")!, 1.1),
+      each("vxlan ADD that programmes all from nothing", programmed.get("nothing")!),
+      each("vxlan ADD after one node has changed", programmed.get("changed")!),
+    ],
+  };
+}
+
+const byte = (at: number) => `${at >> 8}.${at & 255}`;
+
+/** The side's snapshot: nodes of both families; the second has the address number `turn`. */
+function writePeers(side: Side, count: number, turn: number): void {
+  const nodes = Array.from({ length: count }, (_, at) => ({
+    name: `node-${at}`,
+    subnets: [at === 0 ? "10.71.0.0/16" : `10.${100 + (at >> 8)}.${at & 255}.0/24`, `fd00:71:${at.toString(16)}::/64`],
+    addresses: at === 0 ? ["192.0.2.1", "2001:db8:2::1"] : [`172.16.${byte(at)}`, `2001:db8:9::${at.toString(16)}`],
+  }));
+  if (turn > 0) nodes[1]!.addresses[0] = `172.17.${byte(turn)}`;
+  const text = JSON.stringify({ version: 1, network: side.name, self: "node-0", nodes });
+  writeFileSync(`/run/tenon/peers/${side.name}.json`, text);
+}
+
+const vxlan = (side: Side) => ({ name: side.name, type: "vxlan", clusterCidrs: ["10.0.0.0/8", "fd00:71::/32"] });
+const bridge = (side: Side) => ({ ...bridgeConf(side, true), name: side.name });
+const bare = { ips: [{ address: "10.71.0.2/16" }] };
+
+const podOf = (side: Side, round: number): Attachment => ({
+  id: `${side.name}-${round + 10}`,
+  netns: side.pods[(round + 10) % side.pods.length]!,
+});
+const lonely = (side: Side): Attachment => ({ id: "lonely", netns: side.pods[0]!, ifname: "lo" });
+const alone = (side: Side, verb: Verb) =>
+  call(side, "vxlan", verb, lonely(side), withResult(vxlan(side), JSON.stringify(bare)));
+
+const whole: Series = {
+  name: "nothing",
+  *commands(side) {
+    rmSync(`/run/tenon/peers/${side.name}.stamp`, { force: true });
+    must("bash", "-c", "ip link del tenon.1 2> /dev/null; ip route flush proto 116; nft flush ruleset");
+    yield alone(side, "ADD");
+  },
+};
+
+let turn = 0;
+const changed: Series = {
+  name: "changed",
+  *commands(side) {
+    writePeers(side, counts[side.name as keyof typeof counts], ++turn);
+    yield alone(side, "ADD");
+  },
+};
+
+const results = new Map<Side, string>();
+
+const add: Series = {
+  name: "ADD",
+  *commands(side, round) {
+    const pod = podOf(side, round);
+    const made = outcome(yield call(side, "bridge", "ADD", pod, bridge(side)));
+    results.set(side, outcome(yield call(side, "vxlan", "ADD", pod, withResult(vxlan(side), made))));
+  },
+};
+
+const del: Series = {
+  name: "DEL",
+  pause: 20,
+  *commands(side, round) {
+    const [pod, result] = [podOf(side, round), results.get(side)];
+    yield call(side, "vxlan", "DEL", pod, withResult(vxlan(side), result));
+    yield call(side, "bridge", "DEL", pod, withResult(bridge(side), result));
+  },
+};
