@@ -2,6 +2,7 @@
 BUN := node_modules/.bin/bun
 DENO := node_modules/.bin/deno
 PREFIX ?= /opt/cni
+BINDIR ?= /usr/bin
 DESTDIR ?=
 PLUGINS := $(basename $(notdir $(wildcard plugins/*.ts)))
 SOURCES := $(shell find plugins lib wasm scripts cli -name '*.ts' 2>/dev/null) package.json
@@ -61,11 +62,13 @@ docs: node_modules wasm ## docs/plugins, docs/schemas: from the plugins' tables
 fmt: node_modules ## format the sources
 	@node_modules/.bin/biome check --write .
 
-install: build ## into $(DESTDIR)$(PREFIX)/bin, by default /opt/cni/bin
+install: build ## plugins into $(DESTDIR)$(PREFIX)/bin, by default /opt/cni/bin; tenon into $(DESTDIR)$(BINDIR), /usr/bin
 	@scripts/install.sh build/bin "$(DESTDIR)$(PREFIX)/bin"
+	@scripts/install.sh --command build/tenon "$(DESTDIR)$(BINDIR)"
 
 uninstall: ## take the installed executables away
 	@scripts/install.sh --remove build/bin "$(DESTDIR)$(PREFIX)/bin"
+	@scripts/install.sh --remove --command build/tenon "$(DESTDIR)$(BINDIR)"
 
 clean: ## remove everything that was built or fetched
 	rm -rf build node_modules

@@ -1,12 +1,37 @@
 #!/bin/sh
-# Installs the executables: install.sh [--remove] FROM TO
-# The image is written beside its place, synced and renamed, so that a running one is never half replaced; then a link
-# for each plugin is made the same way. Relative symbolic links where the file system has no hard ones.
+# Installs the executables: install.sh [--remove] FROM TO, for the image and its links
+#                           install.sh [--remove] --command FILE TO, for one file alone
+# A file is written beside its place, synced and renamed, so that a running one is never half replaced; then a link for each
+# plugin is made the same way. Relative symbolic links where the file system has no hard ones.
 set -eu
 remove=""
+command=""
 [ "${1:-}" = --remove ] && remove=1 && shift
+[ "${1:-}" = --command ] && command=1 && shift
 from=$1
 to=$2
+
+# put FILE NAME: in one stroke, as a file that grew in pieces lies in the page cache in pieces, and starts slower.
+put() {
+	mkdir -p "$to"
+	dd if="$1" of="$to/.$2.$$" bs=256M iflag=fullblock status=none
+	chmod 755 "$to/.$2.$$"
+	sync "$to/.$2.$$"
+	mv -f "$to/.$2.$$" "$to/$2"
+}
+
+if [ -n "$command" ]; then
+	name=$(basename "$from")
+	if [ -n "$remove" ]; then
+		# Somebody else's program of that name stays.
+		if [ -e "$to/$name" ] && cmp -s "$to/$name" "$from"; then rm -f "$to/$name"; fi
+		exit 0
+	fi
+	put "$from" "$name"
+	echo "installed $name in $to"
+	exit 0
+fi
+
 plugins=$(cd "$from" && ls | grep -vx tenon-cni)
 if [ -n "$remove" ]; then
 	for plugin in $plugins tenon-cni; do
@@ -15,12 +40,7 @@ if [ -n "$remove" ]; then
 	done
 	exit 0
 fi
-mkdir -p "$to"
-# In one stroke: a file that grew in pieces lies in the page cache in pieces, and starts slower.
-dd if="$from/tenon-cni" of="$to/.tenon-cni.$$" bs=128M iflag=fullblock status=none
-chmod 755 "$to/.tenon-cni.$$"
-sync "$to/.tenon-cni.$$"
-mv -f "$to/.tenon-cni.$$" "$to/tenon-cni"
+put "$from/tenon-cni" tenon-cni
 for plugin in $plugins; do
 	# A new name first: renaming onto another link of the same file would do nothing and leave both names.
 	rm -f "$to/.$plugin.$$"

@@ -27,9 +27,16 @@ test("make install: one file with a link for each plugin, twice over a running o
       const inodes = await Promise.all((await readdir(bin)).map(async (file) => (await stat(`${bin}/${file}`)).ino));
       expect(new Set(inodes).size).toBe(1);
       expect(await version(`${bin}/bridge`)).toBe("1.1.0");
+      expect(await readdir(`${folder}/usr/bin`)).toEqual(["tenon"]);
+      expect((await execa(`${folder}/usr/bin/tenon`, ["version"])).stdout).toStartWith("tenon ");
     }
+    await make("install", `DESTDIR=${folder}/other`, "BINDIR=/usr/local/sbin");
+    expect(await readdir(`${folder}/other/usr/local/sbin`)).toEqual(["tenon"]);
+    await writeFile(`${folder}/other/usr/local/sbin/tenon`, "somebody else's");
+    await make("uninstall", `DESTDIR=${folder}/other`, "BINDIR=/usr/local/sbin");
+    expect(await readdir(`${folder}/other/usr/local/sbin`)).toEqual(["tenon"]);
     await make("uninstall", `DESTDIR=${folder}`, "PREFIX=/usr/lib/cni");
-    expect(await readdir(`${folder}/usr/lib/cni/bin`)).toEqual([]);
+    expect([await readdir(`${folder}/usr/lib/cni/bin`), await readdir(`${folder}/usr/bin`)]).toEqual([[], []]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
