@@ -1,11 +1,27 @@
 #!/usr/bin/env bun
 // tenon: the command for people, and the agent. One file per command in cli/commands; each parses its own arguments.
 import { type Command, table, UsageError } from "./command.ts";
+import { agent } from "./commands/agent.ts";
 import { completion } from "./commands/completion.ts";
+import { explain } from "./commands/explain.ts";
+import { gc } from "./commands/gc.ts";
 import { lint } from "./commands/lint.ts";
+import { peers } from "./commands/peers.ts";
+import { repair } from "./commands/repair.ts";
+import { status } from "./commands/status.ts";
 import { version } from "./commands/version.ts";
 
-const commands: Record<string, Command> = { completion: completion(() => commands), lint, version };
+const commands: Record<string, Command> = {
+  status,
+  peers,
+  explain,
+  lint,
+  repair,
+  gc,
+  agent,
+  completion: completion(() => commands),
+  version,
+};
 
 function help(): string {
   const list = Object.entries(commands).map(([name, { summary }]) => [`  ${name}`, summary]);
