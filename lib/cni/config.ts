@@ -46,7 +46,7 @@ export function readFields<F extends Fields>(fields: F, json: unknown, path = ""
   for (const name in given) {
     if (given[name] === null || given[name] === undefined) continue;
     const key = Object.hasOwn(fields, name) ? name : sameButCase(fields, name);
-    if (key !== undefined) values[key] = fields[key]![0].read(given[name], path + key, optionsOf(fields[key]!));
+    if (key !== undefined) values[key] = readOne(fields[key]!, given[name], path + key);
   }
   for (const key in fields) {
     if (values[key] !== undefined) continue;
@@ -56,6 +56,32 @@ export function readFields<F extends Fields>(fields: F, json: unknown, path = ""
     else values[key] = options.default;
   }
   return values as Values<F>;
+}
+
+/** Set by readWhatCan: told of what could not be read. */
+let passOver: ((error: unknown) => void) | undefined;
+
+function readOne(field: Field, value: unknown, key: string): unknown {
+  if (!passOver) return field[0].read(value, key, optionsOf(field));
+  try {
+    return field[0].read(value, key, optionsOf(field));
+  } catch (error) {
+    passOver(error);
+    return undefined;
+  }
+}
+
+/**
+ * Reads as readFields does, but what has a wrong value counts as absent: for DEL, which must get as far as it can. Each
+ * such value is told of.
+ */
+export function readWhatCan<F extends Fields>(fields: F, json: unknown, tell: (error: unknown) => void): Values<F> {
+  passOver = tell;
+  try {
+    return readFields(fields, json);
+  } finally {
+    passOver = undefined;
+  }
 }
 
 /** The key of the table that differs from `name` in case alone. */

@@ -1,6 +1,6 @@
 // A request: what the environment and stdin say, read once, never changed. https://www.cni.dev/docs/spec/#section-2-execution-protocol
 import { writeAll } from "../sys/file.ts";
-import { type Fields, readFields, type Values, wrongInLinkName } from "./config.ts";
+import { type Fields, readFields, readWhatCan, type Values, wrongInLinkName } from "./config.ts";
 import { badConfig, CniError, codes, quote } from "./errors.ts";
 import { type Result, readResult, versions } from "./result.ts";
 
@@ -205,7 +205,8 @@ export function makeRequest<F extends Fields>(
     path: (environment.CNI_PATH ?? "").split(":").filter((directory) => directory !== ""),
     cniVersion: json.cniVersion,
     network: json.name,
-    conf: readFields(plugin.conf, json),
+    // No ADD can have accepted what is wrong here; a DEL that failed of it would leave the pod hanging.
+    conf: verb === "DEL" ? readWhatCan(plugin.conf, json, warnOf) : readFields(plugin.conf, json),
     prevResult: prevResult ?? readPrevResult(verb, anyCase(json, "prevResult"), json.cniVersion),
     validAttachments: verb === "GC" ? readAttachments(json) : undefined,
     json,
@@ -214,6 +215,10 @@ export function makeRequest<F extends Fields>(
     suite,
     warn,
   };
+}
+
+function warnOf(error: unknown): void {
+  warn(`${(error as Error).message}; DEL goes on without it`);
 }
 
 function warn(text: string): void {

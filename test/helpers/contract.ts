@@ -9,6 +9,8 @@ export interface Contract {
   conf: Record<string, unknown>;
   /** Bad ones: what is changed, and what the message must name. */
   bad: { change: Record<string, unknown>; names: string[]; code?: number }[];
+  /** What DEL too may say of those: it must not seem to have released what it cannot reach. Default: nothing. */
+  refusesDel?: RegExp;
   /** Default eth0. */
   ifname?: string;
   /** What may stay after the last DEL, as lines of leftOver. */
@@ -24,7 +26,7 @@ const all = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /** Registers the contract's tests for the plugin `type`. */
 export function contract(type: string, options: Contract): void {
-  const { ifname = "eth0", stays = /^$/, versions = all, bad, prepare, exclusive = true } = options;
+  const { ifname = "eth0", stays = /^$/, versions = all, bad, refusesDel, prepare, exclusive = true } = options;
   const conf = { cniVersion: "1.1.0", name: "contract", type, ...options.conf };
   const started = async () => {
     const node = await makeNode("contract", { uplink: true });
@@ -119,7 +121,10 @@ export function contract(type: string, options: Contract): void {
       const error = errorOf(await call(node, "ADD", { ...conf, ...change }, at));
       for (const name of names) expect(`${error.msg} ${error.details ?? ""}`).toContain(name);
       expect(error.code).toBe(code ?? 7);
+      expect(left(before, await snapshot(node))).toEqual([]);
       // A configuration that no ADD can have accepted is no reason for DEL to leave the pod hanging, nor to touch anything.
+      const { exitCode, stdout } = await call(node, "DEL", { ...conf, ...change }, at);
+      if (exitCode !== 0) expect(stdout).toMatch(refusesDel ?? /^$/);
       expect(left(before, await snapshot(node))).toEqual([]);
     }
     expect(errorOf(await call(node, "ADD", "{", at)).code).toBe(6);

@@ -39,6 +39,7 @@ contract("bridge", {
     { change: { runtimeConfig: { mac: "zz" } }, names: ["runtimeConfig.mac", "zz"] },
     { change: { args: { cni: { mac: "01:00:00:00:00:01" } } }, names: ["args.cni.mac", "01:00:00:00:00:01"] },
   ],
+  refusesDel: /ipam.type/,
   stays: /cni0|tenon|file \/var\/lib\/cni\/networks\/|file \/var\/lib\/cni\/networks$/,
 });
 

@@ -27,6 +27,7 @@ contract("chain", {
     { change: { plugins: [{ type: "portmap" }] }, names: ["prevResult", "plugins[0], portmap"] },
     { change: { disableCheck: "yes" }, names: ["disableCheck", "yes"] },
   ],
+  refusesDel: /plugins/,
   stays: /cni0|tenon|file \/var\/lib\/cni\/networks|file \/run\/cni/,
 });
 

@@ -34,6 +34,7 @@ contract("ptp", {
     { change: { ipam: fixed(["10.1.0.2/24"]) }, names: ["static", "10.1.0.2/24", "gateway"] },
     { change: { dns: { nameservers: "10.0.0.1" } }, names: ["dns.nameservers", "10.0.0.1"] },
   ],
+  refusesDel: /ipam.type/,
   stays: /tenon|file \/var\/lib\/cni\/networks\/|file \/var\/lib\/cni\/networks$/,
 });
 

@@ -17,6 +17,7 @@ import {
   oneOf,
   parseArgs,
   readFields,
+  readWhatCan,
   schemaOf,
   string,
   type Type,
@@ -331,4 +332,14 @@ describe("generated", () => {
       { numRuns: 500 },
     );
   });
+});
+
+test("what can be read is, where DEL must get on; what cannot is told of and counts as absent", () => {
+  const told: string[] = [];
+  const table = config({ ...fields, inner: [object({ a: [int, "a"], b: [string, { default: "x" }, "b"] }), "inner"] });
+  const given = { master: "eth0", vlanId: 9999, up: "yes", mtu: 1400, inner: { a: "1", b: "y" } };
+  const values = readWhatCan(table, given, (error) => told.push((error as Error).message));
+  expect(values).toMatchObject({ master: "eth0", vlanId: undefined, up: true, mtu: 1400, inner: { b: "y" } });
+  expect(told.map((text) => text.split(" ")[2])).toEqual(["vlanId", "up", "inner.a"]);
+  expect(() => readFields(table, given)).toThrow("vlanId");
 });
