@@ -207,7 +207,6 @@ function add(request: BridgeRequest): Result {
         { name: ifname, mac: pair.pod.mac, mtu: pair.pod.mtu ?? pair.host.mtu, sandbox: netns },
       ];
       if (ips.length > 0) {
-        configureInterface(pod, { ifname, index: pair.pod.index, ips, routes, duplicateDetection: conf.enabledad });
         if (want.isGateway) {
           const gateway = gatewayLink(bridge, conf.vlan, conf.mtu || undefined);
           if (gateway !== bridge) interfaces.push({ name: gateway.name!, mac: gateway.mac, mtu: gateway.mtu });
@@ -218,6 +217,8 @@ function add(request: BridgeRequest): Result {
           ensureMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
           undo(() => removeMasquerade(host, { network, label: want.label, addresses }));
         }
+        // Last: from here on the pod speaks, and what it says to all ports of the bridge holds up the kernel.
+        configureInterface(pod, { ifname, index: pair.pod.index, ips, routes, duplicateDetection: conf.enabledad });
       } else if (!conf.disableContainerInterface) {
         setLinkUp(pod, pair.pod.index);
       }
