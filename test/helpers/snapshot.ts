@@ -14,14 +14,14 @@ export async function snapshot(place: Node | Netns): Promise<string[]> {
     const { stdout } = await place.exec(command, args);
     return JSON.parse(stdout || "[]");
   };
-  const [links, addresses, routes4, routes6, rules4, rules6, ruleset, files] = await Promise.all([
+  const [links, addresses, routes4, routes6, rules4, rules6, rules, files] = await Promise.all([
     json("ip", "-j", "-d", "link"),
     json("ip", "-j", "addr"),
     json("ip", "-j", "-4", "route", "show", "table", "all"),
     json("ip", "-j", "-6", "route", "show", "table", "all"),
     json("ip", "-j", "-4", "rule"),
     json("ip", "-j", "-6", "rule"),
-    json("nft", "-j", "list", "ruleset"),
+    ruleset(place),
     "path" in place && typeof place.path === "function"
       ? place.exec("find", [...folders, "-printf", "%p%y\n"]).then(({ stdout }) => stdout.split("\n"))
       : [],
@@ -37,12 +37,25 @@ export async function snapshot(place: Node | Netns): Promise<string[]> {
       .filter(({ table }) => table !== "local")
       .map((route) => `route ${JSON.stringify({ ...route, flags: undefined })}`),
     ...[...rules4, ...rules6].map((rule) => `rule ${JSON.stringify(rule)}`),
-    ...ruleset.nftables
+    ...rules
       .filter((object: any) => !object.metainfo)
       .map((object: any) => `nft ${JSON.stringify(object, (key, value) => (volatile.has(key) ? undefined : value))}`),
     ...files.map((line) => `file ${line.slice(0, -1)}${line.endsWith("d") ? "/" : ""}`),
   ];
   return lines.sort();
+}
+
+/** All objects of nftables but the agent's own table, whose owner flag nft 1.0.6 prints as broken JSON. */
+async function ruleset(place: Node | Netns): Promise<any[]> {
+  const { stdout } = await place.exec("nft", ["list", "tables"]);
+  const own = /^table inet tenon-agent$/m;
+  const tables = own.test(stdout) ? stdout.split("\n").filter((line) => line !== "" && !own.test(line)) : ["ruleset"];
+  const lists = tables.map(async (what) => {
+    // A table may go between the two looks.
+    const listed = await place.exec("nft", ["-j", "list", ...what.split(" ")], { reject: what === "ruleset" });
+    return listed.exitCode === 0 ? (JSON.parse(listed.stdout || "{}").nftables ?? []) : [];
+  });
+  return (await Promise.all(lists)).flat();
 }
 
 const volatile = new Set(["handle", "packets", "bytes", "expires"]);

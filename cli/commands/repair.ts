@@ -1,0 +1,44 @@
+// tenon repair: once what the agent does all the time.
+
+import { command, json, printJson, table } from "../command.ts";
+import { Caches } from "../heal/attachments.ts";
+import { Peers } from "../heal/peers.ts";
+import { type Repair, repairAll, repairParts } from "../heal/repair.ts";
+
+export const repair = command({
+  name: "repair",
+  summary: "brings back what others took away from pods and networks on this host, once",
+  options: {
+    cache: {
+      value: "FOLDER",
+      word: "directory",
+      several: true,
+      about: "of runtimes' results; default: /var/lib/cni/results",
+    },
+    "dry-run": { about: "look only" },
+    ...json,
+  },
+  more: "Exit status 1 if something cannot be brought back, or with --dry-run if something is missing.",
+  async run({ cache = ["/var/lib/cni/results"], "dry-run": dry = false, json }) {
+    const { attachments, problem } = await new Caches(cache).read();
+    const repairs: (Repair & { attachment?: string })[] = [];
+    const peers = new Peers();
+    peers.refresh();
+    repairs.push(...repairParts(peers.parts(), { dry }));
+    await repairAll(attachments, { dry }, (some, { label }) => {
+      repairs.push(...some.map((one) => ({ ...one, attachment: label })));
+    });
+    if (json) printJson({ repairs, ...(problem ? { problem } : {}) });
+    else {
+      if (problem) process.stderr.write(`${problem}\n`);
+      const rows = repairs.map(({ kind, name, why, failure }) => [kind, name, result(dry, failure), failure ?? why]);
+      process.stdout.write(rows.length > 0 ? table(["what", "which", "", "why"], rows) : "Nothing is missing.\n");
+    }
+    return (dry && repairs.length > 0) || problem || repairs.some(({ failure }) => failure !== undefined) ? 1 : 0;
+  },
+});
+
+function result(dry: boolean, failure: string | undefined): string {
+  if (dry) return "missing";
+  return failure === undefined ? "back" : "failed";
+}

@@ -1,0 +1,231 @@
+// Keeps what is ours on this host as it is wanted: hears from the kernel what was taken away, finds out whose it is, and has it
+// made again. The agent runs this. What our own plugins take away is no concern of ours: nftables tells the program's name,
+// and a link that is gone ends the care for its attachment.
+import { suite } from "../../build/plugins.ts";
+import type { Part } from "../../lib/cni/request.ts";
+import { findLink } from "../../lib/ip/link.ts";
+import { host } from "../../lib/netns/netns.ts";
+import type { Paths } from "../../lib/peers/conf.ts";
+import { type Anchor, dropAnchor } from "./anchor.ts";
+import { type Attachment, Caches } from "./attachments.ts";
+import type { Event } from "./events.ts";
+import { Fights, firstRest } from "./fights.ts";
+import { Inventory } from "./inventory.ts";
+import { Peers } from "./peers.ts";
+import { isKnown, keyOf, type Repair, repairAll, repairParts } from "./repair.ts";
+import { type Watch, watchKernel } from "./watch.ts";
+
+export interface Options {
+  /** Folders of the runtimes' results. */
+  caches: readonly string[];
+  /** Brings back a network's paths to other nodes; default: by what its snapshot says. */
+  mend?(paths: Paths): void;
+  /** An attachment that was repaired while its runtime took it down: whatever of it is left has to go. */
+  forsake?(attachment: Attachment): Promise<void>;
+  log?(text: string): void;
+  /** After each repair that did its work, for counting. */
+  repaired?(repair: Repair): void;
+  /** Milliseconds from the first news to the work, so that what belongs together is one pass. */
+  gather?: number;
+  /** Milliseconds after which everything is looked at though nothing was heard. */
+  every?: number;
+  /** Keep connections alive while rules are missing (anchor.ts); default: yes. */
+  anchor?: boolean;
+  /** Bytes for news that wait. */
+  room?: number;
+}
+
+export interface Counters {
+  /** Parts that were brought back, by kind. */
+  repairs: Record<string, number>;
+  /** Attempts to bring something back that did not. */
+  failures: number;
+  /** Times that news was lost, after which everything was looked at. */
+  lost: number;
+  /** Times that anything was looked at. */
+  passes: number;
+}
+
+export interface Healing {
+  readonly counters: Readonly<Counters>;
+  /** Looks at everything now. */
+  lookAtAll(): Promise<void>;
+  /** Ends it; what is under way is finished. */
+  stop(): Promise<void>;
+}
+
+/** A transaction of these programs is an attachment being made or taken down. */
+const ownPrograms = new Set([...Object.keys(suite), "tenon-cni", "tenon"]);
+/** How long after a repair it is looked whether the attachment is still wanted. */
+const watched = 30_000;
+
+/** Starts healing; everything is looked at once before it returns. */
+export async function startHealing(options: Options): Promise<Healing> {
+  const healer = new Healer(options);
+  await healer.start();
+  return healer;
+}
+
+class Healer implements Healing {
+  readonly counters: Counters = { repairs: {}, failures: 0, lost: 0, passes: 0 };
+  readonly #options: Options;
+  readonly #caches: Caches;
+  readonly #fights = new Fights();
+  readonly #peers: Peers;
+  #anchor: Anchor | undefined;
+  #watch: Watch | undefined;
+  #events: Event[] = [];
+  #everything = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #regular: ReturnType<typeof setInterval> | undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  /** What rests, by attachment or network; and what was repaired a short while ago. */
+  readonly #resting = new Map<string, string>();
+  readonly #touched = new Map<string, { attachment: Attachment; since: number }>();
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#caches = new Caches(options.caches);
+    this.#peers = new Peers(options.mend);
+  }
+
+  async start(): Promise<void> {
+    const { room, every = 300_000 } = this.#options;
+    const listener = {
+      heard: (events: Event[]) => this.#hear(events),
+      lost: () => {
+        this.counters.lost++;
+        this.#everything = true;
+        this.#schedule();
+      },
+    };
+    if (this.#options.anchor ?? true) this.#anchor = dropAnchor();
+    const refused = this.#anchor?.refused;
+    if (refused) this.#options.log?.(`Connections do not outlive a flushed ruleset: ${refused}`);
+    this.#watch = await watchKernel(listener, room);
+    await this.lookAtAll();
+    this.#regular = setInterval(() => void this.lookAtAll(), every);
+  }
+
+  async lookAtAll(): Promise<void> {
+    this.#everything = true;
+    await this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#watch?.stop();
+    this.#anchor?.close();
+    clearTimeout(this.#timer);
+    clearInterval(this.#regular);
+    await this.#running;
+  }
+
+  #hear(events: Event[]): void {
+    let some = false;
+    for (const event of events) {
+      if (event.of === "nftables" && ownPrograms.has(event.program)) continue;
+      this.#events.push(event);
+      some = true;
+    }
+    if (some) this.#schedule();
+  }
+
+  #schedule(after = this.#options.gather ?? 30): void {
+    if (this.#stopped || this.#timer) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#run();
+    }, after);
+  }
+
+  /** One pass at a time; what is heard meanwhile is for the next one. */
+  async #run(): Promise<void> {
+    while (this.#running) await this.#running;
+    if (this.#stopped) return;
+    this.#running = this.#pass()
+      .catch((error) => this.#options.log?.(`Cannot repair: ${(error as Error).message}`))
+      .finally(() => {
+        this.#running = undefined;
+      });
+    await this.#running;
+  }
+
+  async #pass(): Promise<void> {
+    const events = this.#events.splice(0);
+    const everything = this.#everything;
+    this.#everything = false;
+    const inventory = new Inventory((await this.#caches.read()).attachments);
+    this.#peers.refresh();
+    const wanted = new Set<Attachment>(everything ? inventory.all : []);
+    const networks = new Set<string>();
+    for (const event of everything ? [] : events) {
+      for (const one of inventory.affected(event, (index) => findLink(host, index)?.name)) wanted.add(one);
+      for (const network of this.#peers.affected(event)) networks.add(network);
+    }
+    const now = performance.now();
+    for (const [key, label] of this.#resting) {
+      if (this.#fights.isResting(key, now)) continue;
+      this.#resting.delete(key);
+      for (const one of inventory.all) if (one.label === label) wanted.add(one);
+      networks.add(label);
+    }
+    if (wanted.size > 0 || networks.size > 0 || everything) {
+      this.counters.passes++;
+      const skip = (part: Part) => this.#fights.isResting(keyOf(part), performance.now());
+      // Paths first: their devices are what pods' packets leave by.
+      this.#note(repairParts(this.#peers.parts(everything ? undefined : networks), { skip }));
+      await repairAll([...wanted], { skip }, (repairs, one) => this.#note(repairs, one));
+    }
+    await this.#lookBack();
+    const next = this.#fights.next(performance.now());
+    if (next !== undefined) setTimeout(() => this.#schedule(), next + 1).unref();
+  }
+
+  #note(repairs: readonly Repair[], attachment?: Attachment): void {
+    const { log, repaired } = this.#options;
+    const now = performance.now();
+    for (const repair of repairs) {
+      const { kind, name, why, failure } = repair;
+      const key = keyOf(repair);
+      const rest = this.#fights.note(key, now, failure !== undefined);
+      if (rest > 0) this.#resting.set(key, attachment?.label ?? name);
+      if (failure === undefined) {
+        this.counters.repairs[kind] = (this.counters.repairs[kind] ?? 0) + 1;
+        repaired?.(repair);
+        if (rest === 0) log?.(`${kind} ${name} is back: ${why}`);
+      } else this.counters.failures++;
+      if (rest !== firstRest) continue; // said already, or nothing to say
+      log?.(
+        failure === undefined
+          ? `Something takes ${kind} ${name} away again and again: it is brought back at longer intervals`
+          : `Cannot bring ${kind} ${name} back: ${failure}`,
+      );
+    }
+    if (attachment && repairs.some(({ failure }) => failure === undefined)) {
+      this.#touched.set(attachment.label, { attachment, since: now });
+      setTimeout(() => this.#schedule(), watched).unref();
+    }
+  }
+
+  /**
+   * A runtime may have begun to take an attachment down just before it was repaired. Its plugins do not come by again, so that
+   * what was brought back behind them would stay.
+   */
+  async #lookBack(): Promise<void> {
+    for (const [label, { attachment, since }] of this.#touched) {
+      if (await isKnown(attachment)) {
+        if (performance.now() - since > watched) this.#touched.delete(label);
+        else if (!findLink(host, attachment.hostName)) setTimeout(() => this.#schedule(), 500).unref();
+        continue;
+      }
+      this.#touched.delete(label);
+      try {
+        await this.#options.forsake?.(attachment);
+      } catch (error) {
+        this.#options.log?.(`Cannot remove what is left of ${label}: ${(error as Error).message}`);
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+// The paths to other nodes, of every network that was programmed on this one: each a part like those of attachments, and a
+// quick way to tell whether what the kernel says went is any of it. The stamps under /run/tenon say which networks these are.
+
+import type { Part } from "../../lib/cni/request.ts";
+import { host } from "../../lib/ip/pod.ts";
+import { compare } from "../../lib/peers/compare.ts";
+import type { Paths } from "../../lib/peers/conf.ts";
+import { baseOf, deviceName } from "../../lib/peers/device.ts";
+import { protocol } from "../../lib/peers/entries.ts";
+import { repair } from "../../lib/peers/network.ts";
+import { loadSnapshot } from "../../lib/peers/snapshot.ts";
+import { markFile, stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
+import type { Event } from "./events.ts";
+
+/** What a network's paths are made of, as events name it: subnets, their bases, addresses of nodes, the device. */
+interface Known {
+  mark: string;
+  names: Set<string>;
+}
+
+export class Peers {
+  readonly #known = new Map<string, Known>();
+  #networks: Paths[] = [];
+  readonly #repair: (paths: Paths) => void;
+
+  /** `mend`: brings a network's paths back; default: by what its snapshot says. */
+  constructor(mend: (paths: Paths) => void = (paths) => void repair(host, paths)) {
+    this.#repair = mend;
+  }
+
+  /** Reads which networks there are; to be called before the others are. */
+  refresh(): void {
+    this.#networks = stampedNetworks().flatMap((network) => stampOf(network)?.paths ?? []);
+  }
+
+  /**
+   * The networks that an event may be about. What a node's leaving takes away is not: by then the snapshot has nothing of
+   * it. What is added, in our name, is our own doing.
+   */
+  affected(event: Event): string[] {
+    switch (event.of) {
+      case "nftables":
+        return event.structure ? this.#networks.map(({ network }) => network) : [];
+      case "link":
+        return event.gone || !event.up ? this.#with(event.name) : [];
+      case "address":
+        return this.#with(event.ip);
+      case "route":
+        return event.gone || event.protocol !== protocol ? this.#with(event.destination) : [];
+      case "rule":
+        return this.#with(event.from);
+      case "neighbor":
+        return this.#with(event.ip);
+      default:
+        return [];
+    }
+  }
+
+  /** All networks as parts, or those named. */
+  parts(only?: ReadonlySet<string>): Part[] {
+    return this.#networks
+      .filter(({ network }) => !only || only.has(network))
+      .map((paths) => ({
+        kind: "peers",
+        name: paths.network,
+        check: () => assertPeers(paths),
+        ensure: () => this.#repair(paths),
+      }));
+  }
+
+  #with(name: string): string[] {
+    return this.#networks.flatMap((paths) => (this.#names(paths).has(name) ? paths.network : []));
+  }
+
+  #names(paths: Paths): Set<string> {
+    const mark = markFile(paths);
+    const known = this.#known.get(paths.network);
+    if (known?.mark === mark) return known.names;
+    const names = new Set<string>(paths.tunnel ? [deviceName(paths.tunnel.vni)] : []);
+    try {
+      for (const { subnets, addresses } of loadSnapshot(paths.file)?.nodes ?? []) {
+        for (const subnet of subnets) names.add(subnet).add(baseOf(subnet));
+        for (const address of addresses) names.add(address);
+      }
+    } catch {
+      // What cannot be read is told by who programmes it.
+    }
+    this.#known.set(paths.network, { mark, names });
+    return names;
+  }
+}
+
+/** Throws what differs; nodes that cannot be reached, or take less, are no matter of repair. */
+function assertPeers(paths: Paths): void {
+  const snapshot = loadSnapshot(paths.file);
+  if (!snapshot) return;
+  const differences = compare(host, paths, snapshot).filter(
+    ({ state, what }) => state !== "unreachable" && !what.startsWith("MTU:"),
+  );
+  if (differences.length === 0) return;
+  const [first] = differences;
+  const more = differences.length > 1 ? ` and ${differences.length - 1} more` : "";
+  throw new Error(`${first!.state}: ${first!.what}${more}`);
+}
