@@ -25,7 +25,8 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
       "Ours beside ours with 5, in ms. A connection is one packet to the pod and its refusal.",
     ]),
     ...section("vxlan with 5,000 nodes", peers, besideOurs("2", "5,000"), [
-      "Ours beside ours with 2, in ms. Each node has a subnet and an address of both families: seven entries in the kernel.",
+      "Ours beside ours with 2, in ms. Each node has a subnet and an address of a family: four entries in the kernel, seven of",
+      "both. With IPv6 the kernel itself walks over all its routes whenever a link comes, goes or changes its MTU.",
     ]),
     ...section("Peak memory", memories, memory, [
       "MB resident of a call's largest process; most of ours is the executable's file, shared by all that run.",

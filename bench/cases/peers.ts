@@ -1,56 +1,77 @@
 // The chain of bridge and vxlan on a node with 5,000 others, beside one with 2: what an ADD costs once all are programmed, and
 // what programming them costs: from nothing, and when one has changed, each by an ADD, which is where no agent does it.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { type Findings, interleaveSeries, row, type Samples, type Series } from "../measure.ts";
-import { makeSide, must, type Node, type Side } from "../node.ts";
+import { type Findings, interleaveSeries, type Row, row, type Samples, type Series } from "../measure.ts";
+import { makeSide, must, type Node, type Options, type Side } from "../node.ts";
 import { type Attachment, bridgeConf, call, outcome, type Verb, withResult } from "../pod.ts";
 
 const counts = { few: 2, many: 5000 };
 
+/** With IPv6, the kernel itself walks over all its routes whenever any link comes, goes or changes its MTU. */
 export function measurePeers({ options }: Node): Findings {
   mkdirSync("/run/tenon/peers", { recursive: true });
+  return { rows: [], peers: [...measureFamilies(options, "IPv4", 1.1), ...measureFamilies(options, "both families")] };
+}
+
+function measureFamilies(options: Options, families: string, target?: number): Row[] {
+  const six = families !== "IPv4";
   const sides = Object.entries(counts).map(([name, count]) => {
-    const side = makeSide(name, options.ours, options.scratch, 20);
+    const side = { ...makeSide(`${name}${six ? 6 : 4}`, options.ours, options.scratch, 20), six, count, label: name };
     side.enter();
     must("ip", "link", "add", "uplink", "up", "type", "veth", "peer", "name", "far");
     must("ip", "link", "set", "far", "up");
     must("ip", "addr", "add", "192.0.2.1/24", "dev", "uplink");
     must("ip", "addr", "add", "2001:db8:2::1/64", "dev", "uplink", "nodad");
-    writePeers(side, count, 0);
+    writePeers(side, 0);
     return side;
   });
   const rounds = options.quick ? 2 : Math.min(10, options.pairs);
   const programmed = interleaveSeries(sides, rounds, [whole, changed]);
   const found = interleaveSeries(sides, options.pairs, [add, del]);
-  const pair = ["few", "many"];
-  const each = (name: string, samples: Map<string, Samples>, target?: number) => row(name, samples, target, pair);
-  return {
-    rows: [],
-    peers: [
-      each("bridge and vxlan ADD, all known", found.get("ADD")!, 1.1),
-      each("bridge and vxlan DEL", found.get("DEL")!, 1.1),
-      each("vxlan ADD that programmes all from nothing", programmed.get("nothing")!),
-      each("vxlan ADD after one node has changed", programmed.get("changed")!),
-    ],
-  };
+  const each = (name: string, samples: Map<string, Samples>, target?: number) =>
+    row(`${name}, ${families}`, new Map(sides.map(({ name, label }) => [label, samples.get(name)!])), target, [
+      "few",
+      "many",
+    ]);
+  return [
+    each("bridge and vxlan ADD, all known", found.get("ADD")!, target),
+    each("bridge and vxlan DEL", found.get("DEL")!, target),
+    each("vxlan ADD that programmes all from nothing", programmed.get("nothing")!),
+    each("vxlan ADD after one node has changed", programmed.get("changed")!),
+  ];
 }
+
+/** One that knows of so many nodes. */
+type Host = Side & { six: boolean; count: number; label: string };
 
 const byte = (at: number) => `${at >> 8}.${at & 255}`;
 
-/** The side's snapshot: nodes of both families; the second has the address number `turn`. */
-function writePeers(side: Side, count: number, turn: number): void {
-  const nodes = Array.from({ length: count }, (_, at) => ({
+/** The host's snapshot; the second node has the address number `turn`. */
+function writePeers(side: Host, turn: number): void {
+  const ofFamilies = (...texts: string[]) => texts.slice(0, side.six ? 2 : 1);
+  const nodes = Array.from({ length: side.count }, (_, at) => ({
     name: `node-${at}`,
-    subnets: [at === 0 ? "10.71.0.0/16" : `10.${100 + (at >> 8)}.${at & 255}.0/24`, `fd00:71:${at.toString(16)}::/64`],
-    addresses: at === 0 ? ["192.0.2.1", "2001:db8:2::1"] : [`172.16.${byte(at)}`, `2001:db8:9::${at.toString(16)}`],
+    subnets: ofFamilies(
+      at === 0 ? "10.71.0.0/16" : `10.${100 + (at >> 8)}.${at & 255}.0/24`,
+      `fd00:71:${at.toString(16)}::/64`,
+    ),
+    addresses: ofFamilies(
+      at === 0 ? "192.0.2.1" : `172.16.${byte(at)}`,
+      at === 0 ? "2001:db8:2::1" : `2001:db8:9::${at.toString(16)}`,
+    ),
   }));
   if (turn > 0) nodes[1]!.addresses[0] = `172.17.${byte(turn)}`;
   const text = JSON.stringify({ version: 1, network: side.name, self: "node-0", nodes });
   writeFileSync(`/run/tenon/peers/${side.name}.json`, text);
 }
 
-const vxlan = (side: Side) => ({ name: side.name, type: "vxlan", clusterCidrs: ["10.0.0.0/8", "fd00:71::/32"] });
-const bridge = (side: Side) => ({ ...bridgeConf(side, true), name: side.name });
+const vxlan = (side: Side): object => ({
+  name: side.name,
+  type: "vxlan",
+  clusterCidrs: ["10.0.0.0/8", "fd00:71::/32"],
+});
+/** With the MTU that the tunnel leaves, so that nothing has to be changed later. */
+const bridge = (side: Side) => ({ ...bridgeConf(side, true), name: side.name, mtu: 1450 });
 const bare = { ips: [{ address: "10.71.0.2/16" }] };
 
 const podOf = (side: Side, round: number): Attachment => ({
@@ -74,7 +95,7 @@ let turn = 0;
 const changed: Series = {
   name: "changed",
   *commands(side) {
-    writePeers(side, counts[side.name as keyof typeof counts], ++turn);
+    writePeers(side as Host, ++turn);
     yield alone(side, "ADD");
   },
 };
