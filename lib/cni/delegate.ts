@@ -11,6 +11,9 @@ import { serve } from "./serve.ts";
 /** Types that this process is delegating to now. */
 const underWay = new Set<string>();
 
+/** The executable that is running, once somebody asked. */
+let self: Status | undefined;
+
 /** A plugin as the look-up found it: one of ours, to be run in this process, or else an executable. */
 export interface Located {
   type: string;
@@ -31,8 +34,8 @@ export function locate({ path, suite }: Request<any>, type: string, key: string)
   const found = find(type, path);
   if (!found) throw badConfig(key, type, `no such plugin in CNI_PATH ${path.join(":")}`);
   const own = Object.hasOwn(suite, type) ? suite[type] : undefined;
-  const self = own && status("/proc/self/exe");
-  const isSelf = self && found.status.inode === self.inode && found.status.device === self.device;
+  self ??= own && status("/proc/self/exe");
+  const isSelf = own && self && found.status.inode === self.inode && found.status.device === self.device;
   return { type, path: found.path, plugin: isSelf ? own : undefined };
 }
 

@@ -44,3 +44,21 @@ test("without a netfilter socket, or where helpers are not used, none is made", 
   await ended(node, true);
   expect((await node.exec("ls", ["/run/tenon"])).stdout).toBe("plain-delete");
 });
+
+test("asked again, it leaves it at the helper that there is", async () => {
+  await using node = await makeNode("release");
+  const script = `
+    import { ensureAccepted, removeAccepted } from "${lib}/ip/forward-filter.ts";
+    import { releaseLater } from "${lib}/ip/release.ts";
+    import { host } from "${lib}/netns/netns.ts";
+    for (const address of ["10.1.0.2", "10.1.0.3"]) {
+      const pod = { label: "net/a/eth0", addresses: [address] };
+      ensureAccepted(host, pod);
+      removeAccepted(host, pod);
+      releaseLater(host);
+    }
+    const { stdout } = Bun.spawnSync(["ps", "--ppid", String(process.pid), "-o", "args="]);
+    console.log(stdout.toString().split("\\n").filter((line) => line.includes("releaseLater")).length);
+  `;
+  expect((await node.exec(process.execPath, ["-e", script])).stdout).toBe("1");
+});
