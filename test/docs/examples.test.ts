@@ -9,7 +9,7 @@ import { makeNode, type Node, uplink } from "../helpers/node.ts";
 import { leftOver, snapshot } from "../helpers/snapshot.ts";
 
 const folder = "docs/examples";
-const files = (await readdir(folder)).sort();
+const files = (await readdir(folder)).filter((name) => name.endsWith(".conflist")).sort();
 const read = async (file: string): Promise<List> => JSON.parse(await readFile(`${folder}/${file}`, "utf8"));
 
 /** What a runtime tells of a pod that has it all. */

@@ -14,7 +14,8 @@ async function validator(name: string): Promise<ValidateFunction> {
   return ajv.compile(await read(`schemas/${name}.schema.json`));
 }
 
-const examples = await Promise.all((await readdir("docs/examples")).sort().map((file) => read(`examples/${file}`)));
+const files = (await readdir("docs/examples", { recursive: true })).filter((name) => name.endsWith(".conflist")).sort();
+const examples = await Promise.all(files.map((file) => read(`examples/${file}`)));
 
 test("every example is a list by the schema, and its plugins are by theirs", async () => {
   const isList = await validator("conflist");
