@@ -1,11 +1,14 @@
 // Where the agent learns which nodes there are. A source also sees to it that this node is one of them. Each kind is loaded
 // when it is used: a node with a file needs no gRPC in memory.
 import { host } from "../../lib/netns/netns.ts";
+import { deviceName } from "../../lib/peers/device.ts";
 import type { PeerNode } from "../../lib/peers/snapshot.ts";
 import { nodeAddresses } from "./addresses.ts";
+import { adoptDevice } from "./adopt.ts";
 import { fileSource } from "./file-source.ts";
+import type { Layout } from "./layout.ts";
 import type { Log } from "./log.ts";
-import type { NetworkSettings, Settings } from "./settings.ts";
+import type { NetworkSettings, Settings, SourceSettings } from "./settings.ts";
 
 /** What a source tells. */
 export interface Listener {
@@ -35,7 +38,17 @@ export async function sourceOf(network: NetworkSettings, { node, state }: Settin
     addresses.length > 0 ? { name: node, addresses } : { name: node, ...nodeAddresses(host, underlay) };
   const { etcdSource } = await import("./etcd-source.ts");
   const memory = `${state}/${name}.json`;
-  const { tenonLayout } = await import("./tenon-layout.ts");
-  const layout = tenonLayout(source.prefix, name, cluster);
+  const layout = await layoutOf();
   return etcdSource({ settings: source, layout, memory, self, say: log.say });
+
+  async function layoutOf(): Promise<Layout> {
+    if (source.type === "etcd") {
+      const { tenonLayout } = await import("./tenon-layout.ts");
+      return tenonLayout(source.prefix, name, cluster);
+    }
+    const { flannelLayout } = await import("./flannel-layout.ts");
+    const { prefix, subnetFile } = source as SourceSettings & { type: "flannel" };
+    const adopt = (vni: number) => adoptDevice(host, `flannel.${vni}`, deviceName(vni));
+    return flannelLayout({ prefix, network: name, subnetFile, adopt });
+  }
 }

@@ -75,5 +75,5 @@ test("a mistake is told of by its key and value", () => {
 });
 
 test("a file that is not there is named", async () => {
-  expect(loadSettings("/no/agent.yaml")).rejects.toThrow('Cannot read "/no/agent.yaml": ENOENT');
+  await expect(loadSettings("/no/agent.yaml")).rejects.toThrow('Cannot read "/no/agent.yaml": ENOENT');
 });
