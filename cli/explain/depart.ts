@@ -40,6 +40,7 @@ export function leavePod(way: Way): Link {
   const wrong = wrongWith(link);
   if (wrong) throw trail.stop(at, "link", wrong);
   way.source = route.source ?? from.addresses.find((address) => familyOf(address) === family) ?? "";
+  way.mtu = link.mtu;
   trail.ok(at, "link", describe(link, way.source));
   trail.ok(at, "route", routeText(route, link, target));
   const hop = route.gateway ?? target;
@@ -57,8 +58,15 @@ export function leavePod(way: Way): Link {
   trail.ok(node, "link", describe(outer));
   const master = outer.master === undefined ? undefined : findLink(host, outer.master);
   const entrance = master?.info?.kind === "bridge" ? throughPort(way, outer, master, link.mac ?? "") : outer;
-  answerer(way, { hop, known, inner: link, outer, entrance });
-  return entrance;
+  answerer(way, { hop, known, inner: link, entrance });
+  return gatewayOf(entrance, hop);
+}
+
+/** A bridge with VLANs has its gateways beside it: pairs of links, one end a port, the other with the address. */
+function gatewayOf(entrance: Link, hop: string): Link {
+  const holder = linkWith(host, hop);
+  const port = holder?.info?.kind === "veth" && holder.link !== undefined ? findLink(host, holder.link) : undefined;
+  return holder && port && port.link === holder.index && port.master === entrance.index ? holder : entrance;
 }
 
 /** The bridge that the port is of, after what its port lets in. */
@@ -82,12 +90,7 @@ function throughPort({ trail }: Way, port: Link, bridge: Link, mac: string): Lin
 /** Who answers for the pod's next hop: the node itself, a port of the same bridge, or nobody. */
 function answerer(
   way: Way,
-  {
-    hop,
-    known,
-    inner,
-    entrance,
-  }: { hop: string; known: ReturnType<typeof neighbourOf>; inner: Link; outer: Link; entrance: Link },
+  { hop, known, inner, entrance }: { hop: string; known: ReturnType<typeof neighbourOf>; inner: Link; entrance: Link },
 ): void {
   const { trail, from } = way;
   const holder = linkWith(host, hop);

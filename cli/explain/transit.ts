@@ -56,6 +56,10 @@ export function throughNode(way: Way, input: Link | undefined): void {
   else if (input) trail.ok(node, "masquerade", `none: ${masked.why}`);
   const wrong = wrongWith(link);
   if (wrong) throw trail.stop(node, wordOf(link), wrong);
+  if (way.mtu !== undefined && link.mtu !== undefined && way.mtu > link.mtu) {
+    const what = `${nameOf(link)} takes ${link.mtu} bytes, the pod sends ${way.mtu}`;
+    trail.note(node, "MTU", `${what}: large packets are cut up, or refused`);
+  }
   if (isTunnel(link)) {
     tunnelled(way, route, link);
     return;

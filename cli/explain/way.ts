@@ -22,6 +22,8 @@ export interface Way extends Question {
   source: string;
   target: string;
   family: 4 | 6;
+  /** Of the pod's link: its largest packets. */
+  mtu?: number;
 }
 
 export const familyOf = (address: string): 4 | 6 => (address.includes(":") ? 6 : 4);

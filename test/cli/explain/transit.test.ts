@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { ask, startEcho } from "../../helpers/echo.ts";
 import { explainIn, type Pod, pings, podOn, said, twoPods } from "../../helpers/explain.ts";
 import { bridge, firewall } from "../../helpers/firewall.ts";
-import type { Node } from "../../helpers/node.ts";
+import { makeNode, type Node } from "../../helpers/node.ts";
 import { must } from "../../helpers/plugin.ts";
 
 const second = bridge("other", "cni1", ["10.2.0.0/16"]);
@@ -157,4 +157,50 @@ test("a published port leads on to its pod; a port that nobody publishes ends at
     expect((await explainIn(node, a.path, "192.0.2.1:8080")).stopped).toBe("pod c: port: tcp 80: nobody listens");
     expect((await explainIn(node, a.path, "192.0.2.1:8081")).stopped).toBe("node: port: tcp 8081: nobody listens");
   });
+});
+
+test("pods without a bridge: the node routes to each, and knows which link leads to it", async () => {
+  const node = await makeNode("routed");
+  try {
+    const ptp = { cniVersion: "1.0.0", name: "p", type: "ptp", ipam: { type: "host-local", subnet: "10.3.0.0/24" } };
+    const [a, b] = [await podOn(node, "a", ptp), await podOn(node, "b", ptp)];
+    const [, end] = [a, b].map((pod) => pod.result.interfaces[0].name);
+    expect(await pings(a.netns, b.address, true)).toBe(true);
+    const found = await explainIn(node, "a", b.path);
+    expect([found.reaches, found.steps.map(({ what }) => what)]).toEqual([
+      true,
+      ["link", "route", "link", "neighbour", "route", "firewall", "masquerade", "neighbour", "link", "route back"],
+    ]);
+    expect(await stopsAfter(node, a, b.address, `ip route del ${b.address}`)).toBe(
+      `node: route: no route leads there: from ${a.address} to ${b.address}`,
+    );
+    await node.exec("ip", ["route", "add", b.address, "dev", end, "mtu", "1400"]);
+    await node.exec("ip", ["link", "set", end, "mtu", "1400"]);
+    expect((await explainIn(node, "a", b.path)).steps.find(({ what }) => what === "MTU")).toEqual({
+      at: "node",
+      what: "MTU",
+      detail: `${end} takes 1400 bytes, the pod sends 1500: large packets are cut up, or refused`,
+      state: "note",
+    });
+  } finally {
+    await node.close();
+  }
+});
+
+test("a gateway beside its bridge, as VLANs have them: what comes in by it is asked about", async () => {
+  const { node, a } = await twoPods({}, { uplink: true });
+  try {
+    // As in a VLAN, the bridge itself does not answer.
+    const beside = `ip addr del 10.1.0.1/16 dev cni0; echo 1 > /proc/sys/net/ipv4/conf/cni0/arp_ignore; ip link add gw0 type veth peer name gw1
+      ip link set gw1 master cni0; ip link set gw1 up; ip link set gw0 up; ip addr add 10.1.0.1/16 dev gw0`;
+    await node.exec("sh", ["-ec", beside]);
+    await node.outside!.exec("ip", ["route", "add", "10.1.0.0/16", "via", "192.0.2.1"]);
+    expect(await pings(a.netns, "192.0.2.254", true)).toBe(true);
+    expect((await explainIn(node, "a", "192.0.2.254")).reaches).toBe(true);
+    expect(await stopsAfter(node, a, "192.0.2.254", "echo 0 > /proc/sys/net/ipv4/conf/gw0/forwarding")).toBe(
+      "node: forwarding: net/ipv4/conf/gw0/forwarding is 0: the node forwards no IPv4 packets that come in by gw0",
+    );
+  } finally {
+    await node.close();
+  }
 });
