@@ -17,25 +17,23 @@ export interface Repair {
   failure?: string;
 }
 
-/** The parts of an attachment, in the order of its list; none of plugins that are not of this suite. */
-export function partsOf({ steps, containerId, ifname, args }: Attachment): Part[] {
-  const environment = { CNI_COMMAND: "CHECK", CNI_CONTAINERID: containerId, CNI_IFNAME: ifname, CNI_ARGS: args };
-  return steps.flatMap(({ type, json }) => {
-    const plugin = Object.hasOwn(suite, type) ? suite[type] : undefined;
-    if (!plugin?.parts) return [];
-    return plugin.parts(makeRequest(plugin, "CHECK", environment, json, new Uint8Array(0), suite));
-  });
-}
+/** Built once for each attachment as it was read. */
+const built = new WeakMap<Attachment, Part[]>();
 
-/** Looks at one part, and makes it again unless `dry`. Undefined where all is well. */
-export function repairPart({ kind, name, check, ensure }: Part, dry = false): Repair | undefined {
-  const why = problemOf(check);
-  if (why === undefined) return undefined;
-  if (dry) return { kind, name, why };
-  const attempt = (whole: boolean) => problemOf(() => ensure(whole)) ?? problemOf(check);
-  // Elements alone, as a rule: what all attachments share is there, or was made again for the first of them.
-  const failure = attempt(false) && attempt(true);
-  return { kind, name, why, ...(failure === undefined ? {} : { failure }) };
+/** The parts of an attachment, in the order of its list; none of plugins that are not of this suite. */
+export function partsOf(attachment: Attachment): Part[] {
+  let parts = built.get(attachment);
+  if (!parts) {
+    const { steps, containerId, ifname, args } = attachment;
+    const environment = { CNI_COMMAND: "CHECK", CNI_CONTAINERID: containerId, CNI_IFNAME: ifname, CNI_ARGS: args };
+    parts = steps.flatMap(({ type, json }) => {
+      const plugin = Object.hasOwn(suite, type) ? suite[type] : undefined;
+      if (!plugin?.parts) return [];
+      return plugin.parts(makeRequest(plugin, "CHECK", environment, json, new Uint8Array(0), suite));
+    });
+    built.set(attachment, parts);
+  }
+  return parts;
 }
 
 function problemOf(body: () => void): string | undefined {
@@ -57,27 +55,36 @@ export interface Options {
   skip?(part: Part): boolean;
 }
 
-/**
- * Repairs one attachment. Nothing is done for those of another suite, for those whose link is gone (a pod that is being taken
- * down, or one that only its runtime can put back), and for those that the runtime has forgotten since they were read.
- */
-export async function repairAttachment(attachment: Attachment, { dry, skip }: Options = {}): Promise<Repair[]> {
-  if (!isOurs(attachment) || !(await isKnown(attachment)) || !findLink(host, attachment.hostName)) return [];
-  let parts: Part[];
-  try {
-    parts = partsOf(attachment);
-  } catch (error) {
-    const why = (error as Error).message;
-    return [{ kind: "attachment", name: attachment.label, why, failure: why }];
+/** A part that was missing, and what became of the first attempt to make it again. */
+interface Attempt {
+  part: Part;
+  why: string;
+  refusal?: string;
+}
+
+/** Looks at parts in their order, and makes again what is missing: its elements, as what all share is there as a rule. */
+function attempt(parts: readonly Part[], { dry, skip }: Options): Attempt[] {
+  const attempts: Attempt[] = [];
+  for (const part of parts) {
+    if (skip?.(part)) continue;
+    const why = problemOf(part.check);
+    if (why === undefined) continue;
+    const refusal = dry ? undefined : problemOf(() => part.ensure(false));
+    attempts.push({ part, why, ...(refusal === undefined ? {} : { refusal }) });
   }
-  const repairs = repairParts(parts, { dry, skip });
-  const isTakenDown = repairs.some(({ failure }) => failure !== undefined) && !findLink(host, attachment.hostName);
-  return isTakenDown ? repairs.filter(({ failure }) => failure === undefined) : repairs;
+  return attempts;
+}
+
+/** Looks whether the attempt did; if not, nothing is taken as given in a second one. */
+function verify({ part: { kind, name, check, ensure }, why, refusal }: Attempt, dry = false): Repair {
+  if (dry || (refusal === undefined && problemOf(check) === undefined)) return { kind, name, why };
+  const failure = problemOf(() => ensure(true)) ?? problemOf(check);
+  return { kind, name, why, ...(failure === undefined ? {} : { failure }) };
 }
 
 /** Repairs parts in their order. */
-export function repairParts(parts: readonly Part[], { dry, skip }: Options = {}): Repair[] {
-  return parts.flatMap((part) => (skip?.(part) ? [] : (repairPart(part, dry) ?? [])));
+export function repairParts(parts: readonly Part[], options: Options = {}): Repair[] {
+  return attempt(parts, options).map((one) => verify(one, options.dry));
 }
 
 /** Whether the runtime's library still remembers the attachment. */
@@ -88,21 +95,46 @@ export function isKnown({ file }: Attachment): Promise<boolean> {
   );
 }
 
-/** Repairs many, one after the other, what they share once; other work of the process goes on in between. */
+/**
+ * Repairs attachments one after the other, what they share once; other work of the process goes on in between. Nothing is
+ * done for those of another suite, for those whose link is gone (a pod that is being taken down, or one that only its runtime
+ * can put back), and for those that the runtime has forgotten since they were read. `repaired` is called at the end, so that
+ * everybody's parts are back before the first is looked at a second time.
+ */
 export async function repairAll(
   attachments: readonly Attachment[],
-  { dry, skip }: Options = {},
+  { dry, skip }: Options,
   repaired: (repairs: Repair[], attachment: Attachment) => void,
 ): Promise<void> {
   const seen = new Set<string>();
+  const isDone = (part: Part) => {
+    const key = keyOf(part);
+    if (seen.has(key) || skip?.(part)) return true;
+    seen.add(key);
+    return false;
+  };
+  const begun: { attachment: Attachment; attempts: Attempt[] }[] = [];
   for (const attachment of attachments) {
-    const isDone = (part: Part) => {
-      const key = keyOf(part);
-      if (seen.has(key) || skip?.(part)) return true;
-      seen.add(key);
-      return false;
-    };
-    const repairs = await repairAttachment(attachment, { dry, skip: isDone });
+    if (!isOurs(attachment) || !(await isKnown(attachment)) || !isLinked(attachment)) continue;
+    let parts: Part[];
+    try {
+      parts = partsOf(attachment);
+    } catch (error) {
+      const why = (error as Error).message;
+      repaired([{ kind: "attachment", name: attachment.label, why, failure: why }], attachment);
+      continue;
+    }
+    const attempts = attempt(parts, { dry, skip: isDone });
+    if (attempts.length > 0) begun.push({ attachment, attempts });
+  }
+  for (const { attachment, attempts } of begun) {
+    await new Promise(setImmediate);
+    let repairs = attempts.map((one) => verify(one, dry));
+    // Taken down meanwhile: no failure of ours.
+    if (repairs.some(({ failure }) => failure !== undefined) && !isLinked(attachment))
+      repairs = repairs.filter(({ failure }) => failure === undefined);
     if (repairs.length > 0) repaired(repairs, attachment);
   }
 }
+
+const isLinked = ({ hostName }: Attachment) => findLink(host, hostName) !== undefined;

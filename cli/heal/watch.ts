@@ -3,10 +3,9 @@
 //
 // Bun.connect adopts a descriptor, reads one datagram at a time and ends with the errno of a failed read. Rejected: a thread
 // that blocks in recv(2) (10 MB for each), SIGIO (a signal interrupts whatever the process does).
-import { addressOf } from "#ffi";
 import { openSocket } from "../../lib/netlink/socket.ts";
 import { host, type Namespace } from "../../lib/netns/netns.ts";
-import { system } from "../../lib/sys/libc.ts";
+import { addressOf, system } from "../../lib/sys/libc.ts";
 import { type Event, nftablesGroups, readRouteEvents, routeGroups, Transactions } from "./events.ts";
 
 const NETLINK_ROUTE = 0;

@@ -116,7 +116,7 @@ function contents(connection: Connection): Contents[] {
  * Lets an attachment's addresses through. Done already is fine; what another attachment left is taken over. With `whole`,
  * the rules are looked at too.
  */
-export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted, whole = false): void {
+export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted, whole?: boolean): void {
   const places = [...new Set(addresses)].map(placeOf);
   if (places.length === 0) return;
   // Sets and rules come and go together: where one is, all are.

@@ -127,7 +127,7 @@ function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
  * Masquerades an attachment's addresses. Done already is fine; an element left by another attachment is taken over. With
  * `whole`, sets and rules are looked at too, which otherwise are there where their elements are.
  */
-export function ensureMasquerade(ns: Namespace, masquerade: Masquerade, whole = false): void {
+export function ensureMasquerade(ns: Namespace, masquerade: Masquerade, whole?: boolean): void {
   const all = wanted(masquerade);
   const required = all.map(({ exempt }) => exempt);
   ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all, whole), whole);
@@ -147,7 +147,7 @@ export function masqueradePart(ns: Namespace, masquerade: Masquerade): Part {
  * Whatever is missing of what must be there before the elements. What networks without pods left goes at this occasion:
  * a runtime that never calls GC would let it pile up as networks come and go.
  */
-function prepare(connection: Connection, all: readonly Wanted[], whole: boolean): Message[] {
+function prepare(connection: Connection, all: readonly Wanted[], whole?: boolean): Message[] {
   const there = listSets(connection, inet);
   const sets = there.map(({ name }) => name);
   const rules = listRules(connection, postrouting);

@@ -70,7 +70,7 @@ function macKey(port: string, mac: string): Uint8Array {
  * Guards a port. Guarded already is fine; another address that the port had is no longer allowed. With `whole`, the rule
  * is looked at too, which otherwise is there where the sets are.
  */
-export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck, whole = false): void {
+export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck, whole?: boolean): void {
   const required = [ports, macs];
   ensureElements(ns.netfilter, label, placesAt(port, mac), required, () => prepare(ns.netfilter, port, mac), whole);
 }

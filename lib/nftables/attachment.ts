@@ -32,7 +32,8 @@ const inTransaction = 4096;
 /**
  * Puts elements with this label at these places; those of other labels give way, unless `taken` of the place throws. As a
  * rule that is one look and one transaction of the elements alone. If a required set is missing, or only some places are free, what `prepare` returns
- * comes first, in the same transaction; with `whole` in any case, for what lacks more than elements.
+ * comes first, in the same transaction. Who repairs says `whole`: true, and it comes in any case, for what lacks more than
+ * elements; false, and only if a set is missing.
  */
 export function ensureElements(
   connection: Connection,
@@ -40,7 +41,7 @@ export function ensureElements(
   places: readonly Place[],
   required: readonly NamedSet[],
   prepare: () => readonly Message[],
-  whole = false,
+  whole?: boolean,
 ): void {
   const looks = [getGeneration()];
   for (const set of required) looks.push(getSet(set));
@@ -66,7 +67,7 @@ export function ensureElements(
     const free = ready && taken.length === 0;
     const [refused] = free
       ? tryCommit(connection, additions)
-      : tryCommit(connection, [...prepare(), ...taken, ...additions], generation);
+      : tryCommit(connection, [...(ready && whole === false ? [] : prepare()), ...taken, ...additions], generation);
     if (!refused) return;
     const outrun = isOutdated(refused) || (free && isErrno(refused, "ENOENT", "EEXIST"));
     if (!outrun || attempt === patience) throw refused;

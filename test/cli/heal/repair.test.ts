@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { keyOf, repairPart, repairParts } from "../../../cli/heal/repair.ts";
+import { keyOf, repairParts } from "../../../cli/heal/repair.ts";
 import type { Part } from "../../../lib/cni/request.ts";
 
 /** A part that is right once it was made in one of these ways. */
@@ -21,18 +21,20 @@ function part(right: "there" | "light" | "whole" | "never", made: boolean[] = []
 test("a part that is there is left alone, another made again, whole if need be", () => {
   const outcome = (right: Parameters<typeof part>[0]) => {
     const made: boolean[] = [];
-    return [repairPart(part(right, made)), made];
+    return [repairParts([part(right, made)]), made];
   };
   const back = { kind: "bridge", why: "not there" };
-  expect(outcome("there")).toEqual([undefined, []]);
-  expect(outcome("light")).toEqual([{ ...back, name: "light" }, [false]]);
-  expect(outcome("whole")).toEqual([{ ...back, name: "whole" }, [false, true]]);
-  expect(outcome("never")).toEqual([{ ...back, name: "never", failure: "not there" }, [false, true]]);
+  expect(outcome("there")).toEqual([[], []]);
+  expect(outcome("light")).toEqual([[{ ...back, name: "light" }], [false]]);
+  expect(outcome("whole")).toEqual([[{ ...back, name: "whole" }], [false, true]]);
+  expect(outcome("never")).toEqual([[{ ...back, name: "never", failure: "not there" }], [false, true]]);
 });
 
 test("a look alone makes nothing", () => {
   const made: boolean[] = [];
-  expect(repairPart(part("light", made), true)).toEqual({ kind: "bridge", name: "light", why: "not there" });
+  expect(repairParts([part("light", made)], { dry: true })).toEqual([
+    { kind: "bridge", name: "light", why: "not there" },
+  ]);
   expect(made).toEqual([]);
 });
 
