@@ -39,31 +39,37 @@ export function measureChain(node: Node): Findings {
 
 const inColumn = (side: string) => (side === "fused" ? "ours" : side);
 
-/** ADD and DEL of each chained plugin alone, in pods that the bridge has made before. */
+/**
+ * ADD and DEL of each chained plugin alone, each time in a new pod of the bridge: the reference's bandwidth leaves on the link
+ * what its next ADD stumbles over.
+ */
 function measureAlone(sides: readonly Side[], pairs: number): Row[] {
-  const attach = (side: Side, verb: Verb, pod: Attachment, result?: string) =>
-    outcome(once(side, call(side, "bridge", verb, pod, withResult(bridgeConf(side, false), result))));
-  const pods = new Map(
-    sides.map((side) => {
-      const all = side.pods.map((netns, at) => ({ id: `${side.name}-alone-${at}`, netns }));
-      return [side, all.map((pod) => ({ ...pod, result: attach(side, "ADD", pod) }))];
-    }),
-  );
-  const rows = chained.flatMap((conf) => {
-    const command = (side: Side, verb: Verb, round: number) => {
-      const { result, ...pod } = pods.get(side)![(round + 10) % side.pods.length]!;
-      return call(side, typeOf(conf), verb, pod, withResult(passed(conf), result));
-    };
+  const attach = (side: Side, verb: Verb, round: number, result?: string) =>
+    outcome(once(side, call(side, "bridge", verb, podOf(side, round), withResult(bridgeConf(side, false), result))));
+  return chained.flatMap((conf) => {
+    const command = (side: Side, verb: Verb, round: number) =>
+      call(side, typeOf(conf), verb, podOf(side, round), withResult(passed(conf), results.get(side)));
+    let last = 0;
     const found = interleave([...sides], pairs, [
-      { name: "ADD", command: (side, round) => command(side, "ADD", round) },
-      { name: "DEL", pause: 20, command: (side, round) => command(side, "DEL", round) },
+      {
+        name: "ADD",
+        command(side, round) {
+          last = round;
+          results.set(side, attach(side, "ADD", round));
+          return command(side, "ADD", round);
+        },
+      },
+      {
+        name: "DEL",
+        pause: 20,
+        command: (side, round) => command(side, "DEL", round),
+        done: (side) => attach(side, "DEL", last, results.get(side)),
+      },
     ]);
     const name = typeOf(conf) === "portmap" ? "portmap with 3 ports" : typeOf(conf);
     const target = { portmap: 0.3, firewall: 0.4 }[typeOf(conf)];
     return ["ADD", "DEL"].map((verb) => row(`${name} ${verb}`, found.get(verb)!, target));
   });
-  for (const side of sides) for (const { result, ...pod } of pods.get(side)!) attach(side, "DEL", pod, result);
-  return rows;
 }
 
 const typeOf = (conf: object) => (conf as { type: string }).type;
