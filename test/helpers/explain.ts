@@ -5,7 +5,10 @@ import { bridge } from "./firewall.ts";
 import { makeNode, type Netns, type Node, type NodeOptions } from "./node.ts";
 import { must } from "./plugin.ts";
 
-const main = join(import.meta.dir, "../../cli/main.ts");
+/** The command: an executable, or its sources. */
+const [program, ...before] = process.env.TENON_COMMAND
+  ? [process.env.TENON_COMMAND]
+  : [process.execPath, join(import.meta.dir, "../../cli/main.ts")];
 
 export interface Explained {
   exitCode: number;
@@ -17,7 +20,7 @@ export interface Explained {
 
 /** Runs a command of `tenon` in a node. */
 export function tenonIn(node: Node, ...args: string[]) {
-  return node.exec(process.execPath, [main, ...args], { reject: false });
+  return node.exec(program!, [...before, ...args], { reject: false });
 }
 
 export async function explainIn(node: Node, ...args: string[]): Promise<Explained> {
