@@ -80,8 +80,9 @@ async function compile(entry: string, outfile: string, runtime?: string, isShort
       // A .env or bunfig.toml in the caller's directory must not become part of a plugin that runs as root.
       autoloadDotenv: false,
       autoloadBunfig: false,
-      // One short run pays for no compiler threads; what loops for long still gets there. The agent runs for months.
-      ...(isShort ? { jitPolicy: 32 } : {}),
+      // One short run pays for no compiler threads; what loops for long still gets there. The agent runs for months, and
+      // small.
+      ...(isShort ? { jitPolicy: 32 } : { execArgv: ["--smol"] }),
       // The target too, or process.arch would be this machine's: the bundler writes it into the code.
       ...(runtime ? { executablePath: runtime, target: values.target as any } : {}),
     },

@@ -43,6 +43,6 @@ export function makeMetrics() {
     poolSize: gauge("tenon_pool_addresses", "Addresses that the node's subnets hold for pods", ["network", "subnet"]),
     poolFree: gauge("tenon_pool_addresses_free", "Those of them that no pod has", ["network", "subnet"]),
     sweeps: counter("tenon_sweeps_total", "Looks for attachments of pods that are gone", ["result"]),
-    swept: counter("tenon_sweep_released_total", "Attachments of pods that are gone, released"),
+    swept: counter("tenon_sweep_released_total", "Attachments of pods that are gone, released", []),
   };
 }

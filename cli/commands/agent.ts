@@ -1,38 +1,36 @@
 // tenon agent: keeps the paths to other nodes, and with them the conflist, right on this node.
-import { parseArgs } from "node:util";
-import type { Command } from "../command.ts";
+import { command } from "../command.ts";
 
-export const agent: Command = {
+export const agent = command({
+  name: "agent",
   summary: "keeps this node's networks right: its subnets, the paths to other nodes, the conflist",
-  usage: `
-Usage: tenon agent [--config FILE] [--check]
-
-  --config FILE  its configuration; default /etc/tenon/agent.yaml
-  --check        read the configuration, say what is wrong with it, and end
-
-It runs until it is told to end (SIGTERM, SIGINT), and leaves everything as it is then. SIGHUP: templates are read anew.
+  options: {
+    config: { value: "FILE", word: "file", about: "its configuration; default /etc/tenon/agent.yaml" },
+    check: { about: "read the configuration, say what is wrong with it, and end" },
+    install: { value: "FOLDER", word: "directory", about: "first put the plugins there, by renaming" },
+    image: { value: "FILE", word: "file", about: "the plugins to install; default /usr/lib/tenon/tenon-cni" },
+  },
+  more: `It runs until it is told to end (SIGTERM, SIGINT), and leaves everything as it is then. SIGHUP: templates are read anew.
 It answers on 127.0.0.1:9811, or as configured: /healthz, /readyz, /metrics.`,
-  async run(args) {
-    const { values } = parseArgs({
-      args,
-      options: {
-        config: { type: "string", default: "/etc/tenon/agent.yaml" },
-        check: { type: "boolean", default: false },
-      },
-    });
+  async run({ config = "/etc/tenon/agent.yaml", check = false, install, image = "/usr/lib/tenon/tenon-cni" }) {
     // Its libraries are loaded here: other commands do without them.
     const { loadSettings } = await import("../agent/settings.ts");
-    const settings = await loadSettings(values.config);
-    if (values.check) return 0;
+    const settings = await loadSettings(config);
+    if (check) return 0;
+    if (install !== undefined) {
+      const { installPlugins } = await import("../agent/install.ts");
+      if (await installPlugins(image, install)) process.stderr.write(`installed the plugins in ${install}\n`);
+    }
     const { startAgent } = await import("../agent/agent.ts");
+    const { healing } = await import("../agent/healing.ts");
+    const { sweeping } = await import("../agent/sweep.ts");
     const ended = new Promise<void>((resolve) => {
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
     });
-    const { healing } = await import("../agent/healing.ts");
-    const running = await startAgent(settings, (ground) => [healing(ground, settings)]);
+    const running = await startAgent(settings, (ground) => [healing(ground, settings), sweeping(ground, settings)]);
     process.on("SIGHUP", () => running.reload());
     await ended;
     await running.stop();
     return 0;
   },
-};
+});

@@ -1,0 +1,42 @@
+// Puts the plugins on the host: the image under a draft's name, on the disk, then renamed, so that a running one is never half
+// replaced; then a link for each plugin, made the same way. Relative symbolic links where the file system has no hard ones.
+import { copyFile, link, mkdir, open, readFile, rename, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "../../build/plugins.ts";
+
+const image = "tenon-cni";
+
+/** Installs the image `from` and its links into a folder; false if it is there already. */
+export async function installPlugins(from: string, to: string): Promise<boolean> {
+  await mkdir(to, { recursive: true });
+  const draft = join(to, `.${image}.draft`);
+  const isThere = await same(from, join(to, image));
+  if (!isThere) {
+    try {
+      await copyFile(from, draft);
+      await using file = await open(draft, "r+");
+      await file.chmod(0o755);
+      await file.sync();
+      await rename(draft, join(to, image));
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw new Error(`Cannot install the plugins in "${to}": ${(error as Error).message}`, { cause: error });
+    }
+  }
+  let made = false;
+  for (const name of Object.keys(suite)) {
+    if (isThere && (await same(from, join(to, name)))) continue;
+    const step = join(to, `.${name}.draft`);
+    await rm(step, { force: true });
+    await link(join(to, image), step).catch(() => symlink(image, step));
+    await rename(step, join(to, name));
+    await rm(step, { force: true }); // onto another link of the same file, renaming does nothing
+    made = true;
+  }
+  return !isThere || made;
+}
+
+async function same(a: string, b: string): Promise<boolean> {
+  const [one, two] = await Promise.all([readFile(a), readFile(b).catch(() => undefined)]);
+  return two?.equals(one) ?? false;
+}
