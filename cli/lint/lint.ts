@@ -6,7 +6,7 @@ import { type Document, readDocument } from "./document.ts";
 import type { Finding, Report, Severity } from "./finding.ts";
 import { checkKeys } from "./keys.ts";
 import { checkOrder } from "./order.ts";
-import { checkPath, compareBridges } from "./path.ts";
+import { checkPath, compareBridges, compareTunnels } from "./path.ts";
 import { checkValues } from "./values.ts";
 import { checkVersion } from "./version.ts";
 
@@ -42,6 +42,7 @@ export function lint(files: readonly File[], suite: Suite, speaks?: string): Fin
   }
   compareNetworks(documents, pools, reportOf);
   compareBridges(documents, reportOf);
+  compareTunnels(documents, reportOf);
   const order = new Map(files.map(({ name }, at) => [name, at]));
   return findings.sort(
     (a, b) => order.get(a.file)! - order.get(b.file)! || ranks.indexOf(a.severity) - ranks.indexOf(b.severity),

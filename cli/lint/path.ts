@@ -86,6 +86,21 @@ export function compareBridges(documents: readonly Document[], reportOf: (file: 
   }
 }
 
+/** Tunnels that two networks would both make: a VNI and port are one network's. */
+export function compareTunnels(documents: readonly Document[], reportOf: (file: string) => Report): void {
+  const seen: { id: string; document: Document; path: string }[] = [];
+  for (const document of documents) {
+    for (const { type, conf, path } of document.entries) {
+      if (type !== "vxlan" && !(type === "routes" && valueAt(conf, "offSubnet") === "overlay")) continue;
+      const id = `VNI ${valueAt(conf, "vni") ?? 1}, port ${valueAt(conf, "port") ?? 4789}`;
+      const other = seen.find((one) => one.id === id && one.document.name !== document.name);
+      const message = `${id} are those of ${other?.path} in ${other?.document.file}: only one of the networks gets its tunnel`;
+      if (other) reportOf(document.file)("error", "tunnel", join(path, "vni"), message, "a VNI for each network");
+      seen.push({ id, document, path });
+    }
+  }
+}
+
 /** The IPv4 network that the bridge is the gateway of; undefined if it is none. */
 function gatewayOf({ conf }: Entry): string | undefined {
   if (valueAt(conf, "isGateway") !== true && valueAt(conf, "isDefaultGateway") !== true) return undefined;

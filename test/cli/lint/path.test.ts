@@ -39,3 +39,13 @@ test("one bridge with two gateways", () => {
   for (const more of [{ bridge: "other0" }, { isGateway: false }, { forceAddress: true }, { vlan: 7 }])
     expect(brief(findings(first, file("two", "10.2.0.0/24", more)), "bridge")).toEqual([]);
 });
+
+test("two networks with one tunnel", () => {
+  const file = (name: string, last: object) => list([bridge, last], { name }, `${name}.conflist`);
+  const first = file("one", { type: "vxlan", clusterCidrs: ["10.0.0.0/8"] });
+  const both = (last: object) => brief(findings(first, file("two", last)), "tunnel");
+  expect(both({ type: "vxlan" })).toEqual(["error tunnel plugins[1].vni"]);
+  expect(both({ type: "routes", offSubnet: "overlay", vni: 1 })).toEqual(["error tunnel plugins[1].vni"]);
+  for (const last of [{ type: "vxlan", vni: 2 }, { type: "vxlan", port: 8472 }, { type: "routes" }])
+    expect(both(last)).toEqual([]);
+});
