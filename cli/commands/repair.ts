@@ -1,9 +1,10 @@
 // tenon repair: once what the agent does all the time.
 
 import { command, json, printJson, table } from "../command.ts";
-import { Caches } from "../heal/attachments.ts";
+import { type Attachment, Caches } from "../heal/attachments.ts";
 import { Peers } from "../heal/peers.ts";
 import { type Repair, repairAll, repairParts } from "../heal/repair.ts";
+import { forgetUnhidden } from "../heal/unhidden.ts";
 
 export const repair = command({
   name: "repair",
@@ -25,9 +26,12 @@ export const repair = command({
     const peers = new Peers();
     peers.refresh();
     repairs.push(...repairParts(peers.parts(), { dry }));
-    await repairAll(attachments, { dry }, (some, { label }) => {
-      repairs.push(...some.map((one) => ({ ...one, attachment: label })));
+    const hidden: Attachment[] = [];
+    await repairAll(attachments, { dry }, (some, attachment) => {
+      repairs.push(...some.map((one) => ({ ...one, attachment: attachment.label })));
+      if (some.some(({ kind }) => kind === "masquerade")) hidden.push(attachment);
     });
+    if (!dry && hidden.length > 0) forgetUnhidden(hidden);
     if (json) printJson({ repairs, ...(problem ? { problem } : {}) });
     else {
       if (problem) process.stderr.write(`${problem}\n`);

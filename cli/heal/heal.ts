@@ -8,11 +8,13 @@ import { host } from "../../lib/netns/netns.ts";
 import type { Paths } from "../../lib/peers/conf.ts";
 import { type Anchor, dropAnchor } from "./anchor.ts";
 import { type Attachment, Caches } from "./attachments.ts";
+import { detach } from "./detach.ts";
 import type { Event } from "./events.ts";
 import { Fights, firstRest } from "./fights.ts";
 import { Inventory } from "./inventory.ts";
 import { Peers } from "./peers.ts";
 import { isKnown, keyOf, type Repair, repairAll, repairParts } from "./repair.ts";
+import { forgetUnhidden } from "./unhidden.ts";
 import { type Watch, watchKernel } from "./watch.ts";
 
 export interface Options {
@@ -20,7 +22,7 @@ export interface Options {
   caches: readonly string[];
   /** Brings back a network's paths to other nodes; default: by what its snapshot says. */
   mend?(paths: Paths): void;
-  /** An attachment that was repaired while its runtime took it down: whatever of it is left has to go. */
+  /** An attachment that was repaired while its runtime took it down: whatever of it is left goes. Default: by DEL. */
   forsake?(attachment: Attachment): Promise<void>;
   log?(text: string): void;
   /** After each repair that did its work, for counting. */
@@ -176,7 +178,13 @@ class Healer implements Healing {
       const skip = (part: Part) => this.#fights.isResting(keyOf(part), performance.now());
       // Paths first: their devices are what pods' packets leave by.
       this.#note(repairParts(this.#peers.parts(everything ? undefined : networks), { skip }));
-      await repairAll([...wanted], { skip }, (repairs, one) => this.#note(repairs, one));
+      const hidden: Attachment[] = [];
+      await repairAll([...wanted], { skip }, (repairs, one) => {
+        this.#note(repairs, one);
+        if (repairs.some(({ kind, failure }) => kind === "masquerade" && failure === undefined)) hidden.push(one);
+      });
+      const forgotten = hidden.length > 0 ? forgetUnhidden(hidden) : 0;
+      if (forgotten > 0) this.#options.log?.(`Connections that were not masqueraded begin anew: ${forgotten}`);
     }
     await this.#lookBack();
     const next = this.#fights.next(performance.now());
@@ -222,7 +230,8 @@ class Healer implements Healing {
       }
       this.#touched.delete(label);
       try {
-        await this.#options.forsake?.(attachment);
+        const { forsake = (gone) => detach(gone, ["/opt/cni/bin"]) } = this.#options;
+        await forsake(attachment);
       } catch (error) {
         this.#options.log?.(`Cannot remove what is left of ${label}: ${(error as Error).message}`);
       }
