@@ -32,24 +32,27 @@ export function etcdSource(place: Place): Source {
   let running: Promise<void> | undefined;
   let memory: Memory;
   let seen: Seen | undefined;
-  /** By key, the one that changed last at the end. */
-  let records = new Map<string, PeerNode>();
+  /** By key; in the order in which they came, which does not change with them: neighbours in the list stay so. */
+  let records = new Map<string, Recorded>();
   /** Of a store that was replaced: its nodes get time to register in the new one. */
-  let former = new Map<string, PeerNode>();
+  let former = new Map<string, Recorded>();
   let tell: () => void = () => {};
+  /** Clashes that were told of. */
+  let known = new Set<string>();
 
-  function read(key: string, value: string, listener: Listener): void {
-    records.delete(key);
+  function read(key: string, value: string, revision: number, listener: Listener): void {
     try {
       const node = layout.read(key, value);
-      if (node) records.set(key, node);
+      if (node) records.set(key, { node, revision });
+      else records.delete(key);
     } catch (error) {
+      records.delete(key);
       listener.refused(`"${key}": ${(error as Error).message}`);
     }
   }
 
   async function list(client: Etcd3, replaced: boolean, listener: Listener): Promise<void> {
-    const { kvs, header } = await client.getAll().prefix(layout.nodes).sort("Mod", "Ascend").exec();
+    const { kvs, header } = await client.getAll().prefix(layout.nodes).exec();
     if (replaced) {
       former = new Map([...former, ...records]);
       setTimeout(() => {
@@ -59,10 +62,11 @@ export function etcdSource(place: Place): Source {
     }
     const before = records;
     records = new Map();
-    for (const { key, value } of kvs) read(key.toString(), value.toString(), listener);
-    for (const [key, node] of records) {
-      const old = before.get(key);
-      if (old && JSON.stringify(old) === JSON.stringify(node)) records.set(key, old);
+    for (const { key, value, mod_revision } of kvs)
+      read(key.toString(), value.toString(), Number(mod_revision), listener);
+    for (const [key, record] of records) {
+      const old = before.get(key)?.node;
+      if (old && JSON.stringify(old) === JSON.stringify(record.node)) record.node = old;
     }
     seen = { cluster: `${header.cluster_id}`, revision: BigInt(header.revision) };
   }
@@ -82,7 +86,7 @@ export function etcdSource(place: Place): Source {
           for (const { type, kv } of events) {
             const key = kv.key.toString();
             if (type.toString() === "Delete") records.delete(key);
-            else read(key, kv.value.toString(), listener);
+            else read(key, kv.value.toString(), Number(kv.mod_revision), listener);
             const revision = BigInt(kv.mod_revision);
             if (revision > seen!.revision) seen!.revision = revision;
             if (key === own) joined = type.toString() !== "Delete";
@@ -138,7 +142,12 @@ export function etcdSource(place: Place): Source {
       const replaced =
         seen !== undefined && (seen.cluster !== `${header.cluster_id}` || BigInt(header.revision) < seen.revision);
       tell = () => {
-        if (records.has(own)) listener.nodes(withoutClashes(records, former, own, (text) => listener.refused(text)));
+        if (!records.has(own)) return;
+        const clashes = new Set<string>();
+        const nodes = withoutClashes(records, former, own, (text) => clashes.add(text));
+        for (const text of clashes) if (!known.has(text)) listener.refused(text);
+        known = clashes;
+        listener.nodes(nodes);
       };
       if (seen === undefined || replaced) await list(client, replaced, listener);
       listener.trouble(undefined);
@@ -175,33 +184,53 @@ export function etcdSource(place: Place): Source {
   };
 }
 
+/** A node, and when it was written. */
+export interface Recorded {
+  node: PeerNode;
+  revision: number;
+}
+
 /**
  * The nodes, without those that another one has displaced: of two that have the same address or subnet, the one that was
  * written last is meant, and this node itself before all.
  */
 export function withoutClashes(
-  records: ReadonlyMap<string, PeerNode>,
-  former: ReadonlyMap<string, PeerNode>,
+  records: ReadonlyMap<string, Recorded>,
+  former: ReadonlyMap<string, Recorded>,
   own: string,
   refused: (text: string) => void,
 ): PeerNode[] {
-  const holders = new Map<string, PeerNode>();
-  const nodes = new Set<PeerNode>();
-  const add = (node: PeerNode, isOld: boolean) => {
-    const words = [...node.addresses, ...node.subnets];
-    const others = words.map((word) => holders.get(word)).filter((other) => other !== undefined);
-    if (isOld && others.length > 0) return;
-    for (const other of others) {
-      if (nodes.delete(other))
-        refused(`Node "${other.name}" has an address or subnet of node "${node.name}", which is newer`);
-    }
-    for (const word of words) holders.set(word, node);
-    nodes.add(node);
-  };
-  for (const [key, node] of records) if (key !== own) add(node, false);
   const self = records.get(own);
-  if (self) add(self, false);
-  for (const [key, node] of former) if (!records.has(key)) add(node, true);
+  const holders = new Map<string, Recorded>();
+  const nodes = new Set<PeerNode>();
+  /** Whether `one` gives way to the holder of something that it has; otherwise such holders give way to it. */
+  const hold = (one: Recorded, word: string): boolean => {
+    const other = holders.get(word);
+    if (other === undefined || !nodes.has(other.node)) {
+      holders.set(word, one);
+      return true;
+    }
+    if (other === self || (one !== self && other.revision > one.revision)) return false;
+    nodes.delete(other.node);
+    refused(`node "${other.node.name}", which has ${word} as has node "${one.node.name}", which is newer`);
+    holders.set(word, one);
+    return true;
+  };
+  const add = (one: Recorded): void => {
+    const { node } = one;
+    nodes.add(node);
+    for (const words of [node.addresses, node.subnets])
+      for (const word of words)
+        if (!hold(one, word)) {
+          nodes.delete(node);
+          refused(
+            `node "${node.name}", which has ${word} as has node "${holders.get(word)!.node.name}", which is newer`,
+          );
+          return;
+        }
+  };
+  for (const one of records.values()) add(one);
+  for (const [key, { node }] of former) if (!records.has(key)) add({ node, revision: -1 });
   return [...nodes];
 }
 

@@ -174,7 +174,9 @@ test("records that are broken are passed over, and nodes that another one displa
   await using a = node("a", { network: "broken", addresses: ["192.0.2.251"] });
   await until("it joined", () => a.nodes.length === 1);
   expect(a.names()).toEqual(["a"]);
-  expect(a.said.join("\n")).toMatch(/nodes\/x.*nodes\/y.*must be a network.*holds node "zz".*"old" has an address/s);
+  expect(a.said.join("\n")).toMatch(
+    /nodes\/x.*nodes\/y.*must be a network.*holds node "zz".*node "old", which has 192.0.2.251/s,
+  );
 });
 
 test("a lease that ran out takes the node away; it joins again with the same subnet", async () => {
@@ -246,19 +248,25 @@ test("a server that comes back without its data loses no nodes before they had t
 });
 
 test("of two nodes with one address the newer one counts, and this node before all", () => {
-  const make = (name: string, address: string): PeerNode => ({ name, subnets: [], addresses: [address] });
+  const make = (name: string, revision: number, ...addresses: string[]) => ({
+    node: { name, subnets: [], addresses } as PeerNode,
+    revision,
+  });
   const records = new Map([
-    ["self", make("self", "192.0.2.1")],
-    ["a", make("a", "192.0.2.2")],
-    ["b", make("b", "192.0.2.2")],
-    ["c", make("c", "192.0.2.1")],
+    ["self", make("self", 1, "192.0.2.1")],
+    ["a", make("a", 5, "192.0.2.2")],
+    ["b", make("b", 9, "192.0.2.2")],
+    ["c", make("c", 10, "192.0.2.1")],
+    ["f", make("f", 2, "192.0.2.6", "192.0.2.2")],
+    ["g", make("g", 3, "192.0.2.6")],
   ]);
   const refused: string[] = [];
   const former = new Map([
-    ["d", make("d", "192.0.2.2")],
-    ["e", make("e", "192.0.2.5")],
+    ["d", make("d", 99, "192.0.2.2")],
+    ["e", make("e", 99, "192.0.2.5")],
   ]);
   const nodes = withoutClashes(records, former, "self", (text) => refused.push(text));
-  expect(nodes.map(({ name }) => name)).toEqual(["b", "self", "e"]);
-  expect(refused.length).toBe(2);
+  expect(nodes.map(({ name }) => name)).toEqual(["self", "b", "g", "e"]);
+  expect(refused.length).toBe(4);
+  expect(refused[0]).toBe('node "a", which has 192.0.2.2 as has node "b", which is newer');
 });
