@@ -18,6 +18,7 @@ import {
 import type { Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { isErrno } from "../sys/libc.ts";
+import { writeSysctls } from "./sysctl.ts";
 
 export type { Link };
 
@@ -96,9 +97,12 @@ export function ensureBridge(ns: Namespace, { name, mtu, mac = randomMac(), prom
   let bridge = findLink(ns, name);
   if (!bridge) {
     // A MAC given at creation stays: otherwise it would follow the lowest of the ports' as they come and go.
-    const spec = { name, mtu, mac, up: true, txQueueLength: 1000, info: { kind: "bridge", data: settings } };
+    const spec = { name, mtu, mac, txQueueLength: 1000, info: { kind: "bridge", data: settings } };
     // EEXIST: another process made it in the meantime.
     ns.route.request({ ...createLink(spec), accept: ["EEXIST"] });
+    // Nobody else has the address made of that MAC; while the kernel asked around, no IPv6 would reach the first pods.
+    writeSysctls(ns, { [`ipv6/conf/${name}/accept_dad`]: "0" });
+    ns.route.request({ ...changeLink({ name, up: true }), accept: ["ENODEV"] });
     bridge = findLink(ns, name);
     if (!bridge) throw new Error(`Cannot find bridge "${name}": it vanished as soon as it was made`);
   }

@@ -183,7 +183,7 @@ function refill(connection: Connection, set: NamedSet, wanted: readonly Element[
 const isSame = (one: Element, other: Element) => equalBytes(one.key, other.key) && one.end === other.end;
 
 /**
- * Ends the masquerade of an attachment: of these addresses, or without them of all that bear its label. What belongs to
+ * Ends the masquerade of an attachment: of these addresses, or where it has none there of all that bear its label. What belongs to
  * another attachment by now stays. Makes nothing.
  */
 export function removeMasquerade(
@@ -191,12 +191,12 @@ export function removeMasquerade(
   { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
 ): void {
   const connection = ns.netfilter;
-  const places = addresses
-    ? withoutRepeats(addresses)
-        .map(cidr)
-        .map((address) => ({ set: membersOf(network, address).set, key: address.ip }))
-    : placesOf(listMembers(connection, network), label);
-  removeOwn(connection, label, places);
+  const named = withoutRepeats(addresses ?? [])
+    .map(cidr)
+    .map((address) => ({ set: membersOf(network, address).set, key: address.ip }));
+  // A later plugin of the list may have put other addresses into the result: then its own are searched for.
+  if (removeOwn(connection, label, named) === 0)
+    removeOwn(connection, label, placesOf(listMembers(connection, network), label));
 }
 
 function listMembers(connection: Connection, network: string): Contents[] {

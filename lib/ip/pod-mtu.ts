@@ -35,7 +35,7 @@ export function lowerMtu(host: Namespace, end: PodEnd, result: Result, mtu: numb
     if ((inner.mtu ?? 0) <= mtu) return undefined;
     pod.route.request(changeLink({ index: inner.index, mtu }));
     const outer = inner.info?.kind === "veth" && inner.link !== undefined ? findLink(host, inner.link) : undefined;
-    if (!outer || outer.info?.kind !== "veth") return [];
+    if (outer?.info?.kind !== "veth") return [];
     if ((outer.mtu ?? 0) > mtu) host.route.request(changeLink({ index: outer.index, mtu }));
     // A bridge whose MTU nobody chose takes the lowest of its ports'.
     return [outer.index, outer.master].flatMap((index) => (index === undefined ? [] : (findLink(host, index) ?? [])));

@@ -74,17 +74,20 @@ export function ensureElements(
   }
 }
 
-/** Removes the elements at these places that bear the label, and no others. */
-export function removeOwn(connection: Connection, label: string, places: readonly Place[]): void {
-  if (places.length === 0) return;
+/** Removes the elements at these places that bear the label, and no others. How many there were. */
+export function removeOwn(connection: Connection, label: string, places: readonly Place[]): number {
+  if (places.length === 0) return 0;
+  let found = 0;
   const looks = places.map(({ set, key }) => getElement(set, key));
   const plan = (replies: Reply[]) => {
     const deletions: Message[] = [];
     for (let at = 0; at < places.length; at++)
       if (elementOf(replies[at]!)?.comment === label) deletions.push(deleteElements(places[at]!.set, [places[at]!]));
+    found = deletions.length;
     return deletions;
   };
   change(connection, plan, looks);
+  return found;
 }
 
 function isFound({ error }: Reply): boolean {

@@ -1,4 +1,5 @@
 // Rates, counted in bytes of the link layer where frames arrive, once the burst is spent.
+// Wants the machine alone: what is counted is what the kernel lets through in a time.
 import { expect, test } from "bun:test";
 import { makeNode, type Node } from "../helpers/node.ts";
 import { must, soak } from "../helpers/plugin.ts";
