@@ -136,7 +136,7 @@ test("thousands of nodes are programmed, followed and compared", async () => {
   const count = soak ? 5000 : 1500;
   const all = of(peers(count));
   const changed = of(
-    all.nodes.map((one, at) => (at === 700 ? { ...one, addresses: ["172.31.255.1", one.addresses[1]!] } : one)),
+    all.nodes.map((one, at) => (at === 700 ? { ...one, addresses: ["172.15.0.1", one.addresses[1]!] } : one)),
   );
   for (const entry of [vxlan, { ...vxlan, clusterCidrs: [] }]) {
     const answers = await onPeers(node, entry, [
