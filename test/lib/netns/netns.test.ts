@@ -57,11 +57,12 @@ test("the namespace of a process that is gone, or waits to be reaped, is missing
   child.stdin.end();
   await child;
   expect(refusal(link).missing).toBe(true);
-  const parent = execa("bash", ["-c", "sleep 0 & echo $!; exec sleep 5"], { reject: false }); // reaps nothing
+  const parent = execa("bash", ["-c", "sleep 0.2 & echo $!; exec sleep 5"], { reject: false }); // reaps nothing
   const { value: zombie } = await parent.iterable().next();
   expect(zombie).toMatch(/^\d+$/);
-  await Bun.sleep(20);
-  expect(readFileSync(`/proc/${zombie}/stat`, "utf8")).toContain(") Z ");
+  const state = () => readFileSync(`/proc/${zombie}/stat`, "utf8");
+  for (let waited = 0; waited < 2000 && !state().includes(") Z "); waited += 20) await Bun.sleep(20);
+  expect(state()).toContain(") Z ");
   expect(refusal(`/proc/${zombie}/ns/net`).missing).toBe(true);
   parent.kill();
   await parent;
