@@ -6,7 +6,7 @@ import type { Namespace } from "../netns/netns.ts";
 import type { Paths } from "./conf.ts";
 import { clashing, compareDevice, compareForwarding, findDevice } from "./device.ts";
 import { listEntries } from "./entries.ts";
-import { clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
+import { clusterOf, everything, forwarded, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { type Programmed, readStamp } from "./stamp.ts";
 import type { Underlay } from "./underlay.ts";
@@ -27,7 +27,7 @@ export function compare(ns: Namespace, paths: Paths, snapshot: Snapshot): Differ
     compareDevice(ns, device).forEach(different);
     ground.device = findLink(ns, device.name)?.index ?? 0;
   }
-  compareForwarding(ns, familiesOf(snapshot)).forEach(different);
+  compareForwarding(ns, forwarded(snapshot, device)).forEach(different);
   const problems = new Map<string, string[]>();
   // Without the device there is nothing to compare the nodes' entries with: it is missing with all of them.
   if (!device || ground.device !== 0) {
@@ -89,7 +89,7 @@ export function assertPaths(ns: Namespace, paths: Paths): string[] {
     // Before the first ADD nothing is programmed yet, and nothing is wrong with that.
     const programmed = readStamp(paths);
     if (programmed) {
-      compareForwarding(ns, familiesOf(snapshot)).forEach(refuse);
+      compareForwarding(ns, forwarded(snapshot, device)).forEach(refuse);
       // Without it, packets to other nodes' pods would leave under the name of this node wherever pods are masqueraded.
       compareExemption(ns, clusterOf(paths, snapshot)).forEach(refuse);
       (paths.refuse ? faults : warnings).push(...programmed.problems);

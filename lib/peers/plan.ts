@@ -57,6 +57,12 @@ export function familiesOf({ nodes }: Snapshot): (4 | 6)[] {
   return [...all];
 }
 
+/** Families of which this host forwards packets: by a tunnel those of its own pods, otherwise those of all. */
+export function forwarded(snapshot: Snapshot, device: Device | undefined): (4 | 6)[] {
+  if (!device) return familiesOf(snapshot);
+  return [...new Set(device.addresses.map(familyOfText))];
+}
+
 /** Every entry that the snapshot asks for. */
 export function everything(ground: Ground, snapshot: Snapshot, problems: Map<string, string[]>): Entry[] {
   const self = selfOf(snapshot);

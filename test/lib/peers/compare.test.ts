@@ -39,6 +39,26 @@ test("what differs is told by its kind", async () => {
   expect(answers[6]).toEqual([]);
 }, 20_000);
 
+test("pods elsewhere of a family that this node has no pods of ask nothing of this host", async () => {
+  await using node = await makeNode("families", { uplink: true });
+  const dual = of(self, { ...other, subnets: [...other.subnets, "fd00:2::/64"], addresses: ["192.0.2.2"] });
+  const own = of({ ...self, subnets: [...self.subnets, "fd00:1::/64"] }, ...dual.nodes.slice(1));
+  const off = "sysctl -qw net.ipv6.conf.all.forwarding=0";
+  const answers = await onPeers(node, { type: "vxlan" }, [
+    ["shell", off],
+    ["publish", dual],
+    ["compare", dual],
+    ["assert"],
+    ["publish", own],
+    ["shell", off],
+    ["compare", own],
+  ]);
+  expect(answers[2]).toEqual([]);
+  expect(answers[3]).toEqual([]);
+  const what = "net/ipv6/conf/all/forwarding is not 1: the host forwards no IPv6 packets";
+  expect(answers[6]).toEqual([{ state: "different", what }]);
+});
+
 test("an MTU is trouble where it is lower than this node's", () => {
   const underlay: any = { link: { name: "eth0", mtu: 1500 } };
   const nodes = [
