@@ -15,6 +15,7 @@ import { createElements, type Element } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { intervalsOf } from "../nftables/interval.ts";
 import { inet, postrouting, publishedMark } from "../nftables/layout.ts";
+import { hash, pathOf } from "../nftables/name.ts";
 import { accept, daddr, inSet, lacksMark, saddr, say } from "../nftables/phrase.ts";
 import { deleteRule, insertRule, listRules, type Rule } from "../nftables/rule.ts";
 import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
@@ -40,19 +41,10 @@ interface Wanted {
 /** One message holds 64 KiB of elements. */
 const inMessage = 1024;
 
-function pathOf(network: string): string {
-  return `cluster/${network.length <= 64 ? network : `.${hash(network)}`}/`;
-}
-
-/** 48 bits tell names and lists apart: a polynomial in 31 modulo the largest prime below 2^48, all in exact numbers. */
-function hash(text: string): string {
-  let value = text.length + 1;
-  for (let at = 0; at < text.length; at++) value = (value * 31 + text.charCodeAt(at)) % 281474976710597;
-  return value.toString(16).padStart(12, "0");
-}
+const prefixOf = (network: string) => `cluster/${pathOf(network)}/`;
 
 function wantedOf({ network, pods, nodes }: Cluster): Wanted[] {
-  const path = pathOf(network);
+  const path = prefixOf(network);
   return ([4, 6] as const).flatMap((family): Wanted[] => {
     const six = family === 6;
     const networks = pods.filter((text) => text.includes(":") === six).map(cidr);
@@ -107,7 +99,7 @@ export function changeNodes(
   families: readonly (4 | 6)[],
 ): boolean {
   const changes = families.flatMap((family) => {
-    const set = { table: inet, name: `${pathOf(network)}nodes${family}` };
+    const set = { table: inet, name: `${prefixOf(network)}nodes${family}` };
     const elements = (texts: readonly string[], others: readonly string[]) =>
       texts
         .filter((text) => text.includes(":") === (family === 6) && !others.includes(text))
@@ -126,7 +118,7 @@ function createAll(set: NamedSet, elements: readonly Element[]): Message[] {
 
 /** Every change from what there is to what is wanted; none where all is as it should be. */
 function plan(connection: Connection, cluster: Cluster): Message[] {
-  const path = pathOf(cluster.network);
+  const path = prefixOf(cluster.network);
   const all = wantedOf(cluster);
   const sets = listSets(connection, inet).filter(({ name }) => name.startsWith(path));
   const rules = listRules(connection, postrouting);
@@ -179,7 +171,7 @@ export function compareExemption(ns: Namespace, cluster: Cluster): string[] {
 }
 
 function compareRules(network: string, all: readonly Wanted[], rules: readonly Rule[]): string[] {
-  const own = rules.filter(({ comment = "" }) => comment.startsWith(pathOf(network)));
+  const own = rules.filter(({ comment = "" }) => comment.startsWith(prefixOf(network)));
   const wanted = all.flatMap(({ rules }) => rules);
   return isInPlace(wanted, own, rules)
     ? []

@@ -30,6 +30,7 @@ import { createElements, deleteElements, type Element, getElement } from "../nft
 import { sameExpressions } from "../nftables/expression.ts";
 import { intervalsOf } from "../nftables/interval.ts";
 import { inet, postrouting } from "../nftables/layout.ts";
+import { hash, pathOf } from "../nftables/name.ts";
 import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phrase.ts";
 import { deleteRule, listRules, placeRule, type Rule } from "../nftables/rule.ts";
 import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
@@ -58,18 +59,6 @@ interface Wanted {
 }
 
 const multicast = { 4: "224.0.0.0/4", 6: "ff00::/8" };
-
-/** Network names go into the names of sets as they are, which nft(8) can read; long ones as a dot and their hash. */
-function pathOf(network: string): string {
-  return network.length <= 64 ? network : `.${hash(network)}`;
-}
-
-/** 48 bits tell names and lists apart: a polynomial in 31 modulo the largest prime below 2^48, all in exact numbers. */
-function hash(text: string): string {
-  let value = text.length + 1;
-  for (let at = 0; at < text.length; at++) value = (value * 31 + text.charCodeAt(at)) % 281474976710597;
-  return value.toString(16).padStart(12, "0");
-}
 
 function cidr(text: string): Cidr {
   const cidr = parseCidr(text);

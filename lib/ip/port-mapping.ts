@@ -23,6 +23,7 @@ import type { NamedSet, Place } from "../nftables/attachment.ts";
 import type { Chain } from "../nftables/chain.ts";
 import type { Element } from "../nftables/element.ts";
 import { inet, output, postrouting, prerouting, publishedMark } from "../nftables/layout.ts";
+import { hash } from "../nftables/name.ts";
 import {
   clearMark,
   daddr,
@@ -221,13 +222,6 @@ function hidden(address: Cidr, family: Family, hide: Published["hide"]): Cidr[] 
   if (hide === "all") return [parseCidr(everything[family])!];
   // Not ::1: the kernel takes no answer for it from another link.
   return family === 4 ? [address, parseCidr(loopback[4])!] : [address];
-}
-
-/** 48 bits tell conditions apart: a polynomial in 31 modulo the largest prime below 2^48, all in exact numbers. */
-function hash(text: string): string {
-  let value = text.length + 1;
-  for (let at = 0; at < text.length; at++) value = (value * 31 + text.charCodeAt(at)) % 281474976710597;
-  return value.toString(16).padStart(12, "0");
 }
 
 function mapRule(set: SetSpec, family: Family, at: boolean, conditions: readonly Phrase[] = []): Rule {
