@@ -3,7 +3,7 @@ import { type Healing, startHealing } from "../heal/heal.ts";
 import type { Settings } from "./settings.ts";
 import type { Ground, Task } from "./task.ts";
 
-export function healing({ metrics, log, repair }: Ground, { results, intervals }: Settings): Task {
+export function healing({ metrics, log, repair, networks }: Ground, { results, intervals }: Settings): Task {
   let running: Healing | undefined;
   return {
     async start() {
@@ -11,6 +11,7 @@ export function healing({ metrics, log, repair }: Ground, { results, intervals }
         caches: results,
         // By what the agent knows, which may be newer than what the file says.
         mend: ({ network }) => repair(network),
+        snapshot: ({ network }) => networks().find(({ name }) => name === network)?.snapshot,
         repaired({ kind, name, why, failure }) {
           // Those of a network's paths are counted one by one where they are put back.
           if (kind !== "peers") metrics.repairs.inc({ network: "", kind });

@@ -1,5 +1,5 @@
-// One network of the node: from the source's list of nodes to the conflist, always in this order: subnets known, snapshot
-// written, kernel programmed, conflist in place. What is in the kernel is never taken back by the agent's end.
+// One network of the node: from the source's list of nodes to the conflist, always in this order: subnets known, kernel
+// programmed, snapshot written, conflist in place. What is in the kernel is never taken back by the agent's end.
 import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Namespace } from "../../lib/netns/netns.ts";

@@ -6,6 +6,7 @@ import type { Part } from "../../lib/cni/request.ts";
 import { findLink } from "../../lib/ip/link.ts";
 import { host } from "../../lib/netns/netns.ts";
 import type { Paths } from "../../lib/peers/conf.ts";
+import type { Snapshot } from "../../lib/peers/snapshot.ts";
 import { type Anchor, dropAnchor } from "./anchor.ts";
 import { type Attachment, Caches } from "./attachments.ts";
 import { detach } from "./detach.ts";
@@ -22,6 +23,8 @@ export interface Options {
   caches: readonly string[];
   /** Brings back a network's paths to other nodes; default: by what its snapshot says. */
   mend?(paths: Paths): void;
+  /** A network's snapshot as it was programmed, for who has it in memory; default: the one in its file. */
+  snapshot?(paths: Paths): Snapshot | undefined;
   /** An attachment that was repaired while its runtime took it down: whatever of it is left goes. Default: by DEL. */
   forsake?(attachment: Attachment): Promise<void>;
   log?(text: string): void;
@@ -89,7 +92,7 @@ class Healer implements Healing {
   constructor(options: Options) {
     this.#options = options;
     this.#caches = new Caches(options.caches);
-    this.#peers = new Peers(options.mend);
+    this.#peers = new Peers(options);
   }
 
   async start(): Promise<void> {
@@ -150,6 +153,7 @@ class Healer implements Healing {
       .catch((error) => this.#options.log?.(`Cannot repair: ${(error as Error).message}`))
       .finally(() => {
         this.#running = undefined;
+        this.#peers.forget();
       });
     await this.#running;
   }

@@ -8,24 +8,27 @@ import type { Paths } from "../../lib/peers/conf.ts";
 import { baseOf, deviceName } from "../../lib/peers/device.ts";
 import { protocol } from "../../lib/peers/entries.ts";
 import { repair } from "../../lib/peers/network.ts";
-import { loadSnapshot } from "../../lib/peers/snapshot.ts";
-import { markFile, stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
+import { loadSnapshot, type Snapshot } from "../../lib/peers/snapshot.ts";
+import { stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
 import type { Event } from "./events.ts";
 
-/** What a network's paths are made of, as events name it: subnets, their bases, addresses of nodes, the device. */
-interface Known {
-  mark: string;
-  names: Set<string>;
+export interface Source {
+  /** Brings a network's paths back; default: by what its snapshot says. */
+  mend?(paths: Paths): void;
+  /** The snapshot that was programmed, for who has it in memory; undefined: the one in the file. */
+  snapshot?(paths: Paths): Snapshot | undefined;
 }
 
 export class Peers {
-  readonly #known = new Map<string, Known>();
+  /** What networks' paths are made of, as events name it: subnets, their bases, addresses of nodes, the device. */
+  readonly #known = new Map<string, Set<string>>();
   #networks: Paths[] = [];
   readonly #repair: (paths: Paths) => void;
+  readonly #snapshot: (paths: Paths) => Snapshot | undefined;
 
-  /** `mend`: brings a network's paths back; default: by what its snapshot says. */
-  constructor(mend: (paths: Paths) => void = (paths) => void repair(host, paths)) {
-    this.#repair = mend;
+  constructor({ mend, snapshot }: Source = {}) {
+    this.#repair = mend ?? ((paths) => void repair(host, paths));
+    this.#snapshot = (paths) => snapshot?.(paths) ?? loadSnapshot(paths.file);
   }
 
   /** Reads which networks there are; to be called before the others are. */
@@ -56,6 +59,11 @@ export class Peers {
     }
   }
 
+  /** After a pass: what it had to know is let go. */
+  forget(): void {
+    this.#known.clear();
+  }
+
   /** All networks as parts, or those named. */
   parts(only?: ReadonlySet<string>): Part[] {
     return this.#networks
@@ -63,7 +71,7 @@ export class Peers {
       .map((paths) => ({
         kind: "peers",
         name: paths.network,
-        check: () => assertPeers(paths),
+        check: () => assertPeers(paths, this.#snapshot(paths)),
         ensure: () => this.#repair(paths),
       }));
   }
@@ -73,26 +81,24 @@ export class Peers {
   }
 
   #names(paths: Paths): Set<string> {
-    const mark = markFile(paths);
     const known = this.#known.get(paths.network);
-    if (known?.mark === mark) return known.names;
+    if (known) return known;
     const names = new Set<string>(paths.tunnel ? [deviceName(paths.tunnel.vni)] : []);
     try {
-      for (const { subnets, addresses } of loadSnapshot(paths.file)?.nodes ?? []) {
+      for (const { subnets, addresses } of this.#snapshot(paths)?.nodes ?? []) {
         for (const subnet of subnets) names.add(subnet).add(baseOf(subnet));
         for (const address of addresses) names.add(address);
       }
     } catch {
       // What cannot be read is told by who programmes it.
     }
-    this.#known.set(paths.network, { mark, names });
+    this.#known.set(paths.network, names);
     return names;
   }
 }
 
 /** Throws what differs; nodes that cannot be reached, or take less, are no matter of repair. */
-function assertPeers(paths: Paths): void {
-  const snapshot = loadSnapshot(paths.file);
+function assertPeers(paths: Paths, snapshot: Snapshot | undefined): void {
   if (!snapshot) return;
   const differences = compare(host, paths, snapshot).filter(
     ({ state, what }) => state !== "unreachable" && !what.startsWith("MTU:"),

@@ -53,12 +53,16 @@ function stillThere(ns: Namespace, paths: Paths): Programmed | undefined {
   return findLink(ns, programmed.device.name)?.index === programmed.device.index ? programmed : undefined;
 }
 
-/** The agent's: puts the snapshot into the file and into the kernel, and the stamp, while no ADD does. */
+/**
+ * The agent's: puts the snapshot into the kernel, then into the file, and says so by the stamp, while no ADD does. The file of
+ * thousands takes longer than one change in the kernel; who dies between the two leaves no stamp.
+ */
 export function publish(ns: Namespace, paths: Paths, snapshot: Snapshot, previous?: Snapshot): Changes {
-  return whileAlone(paths.network, () => {
+  const write = () => {
     writeSnapshot(snapshot, paths.file);
-    return programme(ns, paths, snapshot, previous, markFile(paths));
-  });
+    return markFile(paths);
+  };
+  return whileAlone(paths.network, () => programme(ns, paths, snapshot, previous, write));
 }
 
 /** Compares the kernel with the snapshot in the file and mends what differs: GC, `tenon repair`. */
@@ -81,16 +85,18 @@ const last = new Map<string, { footing: string; problems: Map<string, string[]> 
  * Brings the kernel to what the snapshot says. With the snapshot that this process programmed before, the cost is that of
  * the nodes that differ; without it, or where the ground has moved (device, underlay, this node itself), everything is
  * compared with what the kernel has. Nodes that cannot be reached are told of, the others programmed all the same.
- * `mark` is the identity of the snapshot's file, for the stamp; default: the file as it is now.
+ * `mark` is the identity of the snapshot's file, for the stamp, or puts a new snapshot there and tells; default: the file as
+ * it is now.
  */
 export function programme(
   ns: Namespace,
   paths: Paths,
   snapshot: Snapshot,
   previous?: Snapshot,
-  mark = markFile(paths),
+  mark: string | (() => string) = markFile(paths),
 ): Changes {
-  const repairing = previous === undefined && readStamp(paths) !== undefined;
+  const isNew = typeof mark === "function";
+  const repairing = !isNew && previous === undefined && readStamp(paths) !== undefined;
   const before = stampOf(paths.network)?.paths;
   const { ground, device } = planOf(ns, paths, snapshot);
   removeStamp(paths.network);
@@ -132,7 +138,7 @@ export function programme(
   if (!ground.underlay.known) changes.problems.push(unknownSelf(snapshot));
   for (const some of problems.values()) for (const one of some) changes.problems.push(one);
   last.set(paths.network, { footing, problems });
-  writeStamp(paths, mark, {
+  writeStamp(paths, isNew ? mark() : mark, {
     device: device && { index: ground.device, name: device.name, mtu: device.mtu },
     problems: changes.problems,
     since: Math.floor(Date.now() / 1000),
@@ -195,9 +201,16 @@ interface Passage {
 
 function nodesBetween(before: Snapshot, now: Snapshot): Passage {
   const old = new Map<string, PeerNode>();
-  for (const node of before.nodes) old.set(node.name, node);
+  const others: PeerNode[] = [];
+  // Most are the same object in the same place.
+  for (let at = 0; at < before.nodes.length || at < now.nodes.length; at++) {
+    const [was, is] = [before.nodes[at], now.nodes[at]];
+    if (was === is) continue;
+    if (was) old.set(was.name, was);
+    if (is) others.push(is);
+  }
   const come: PeerNode[] = [];
-  for (const node of now.nodes) {
+  for (const node of others) {
     const was = old.get(node.name);
     if (was && sameNode(was, node)) old.delete(node.name);
     else come.push(node);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { etcdSource, withoutClashes } from "../../../cli/agent/etcd-source.ts";
+import { etcdSource, standAlone, withoutClashes } from "../../../cli/agent/etcd-source.ts";
 import type { Source } from "../../../cli/agent/source.ts";
 import { tenonLayout } from "../../../cli/agent/tenon-layout.ts";
 import type { PeerNode } from "../../../lib/peers/snapshot.ts";
@@ -269,4 +269,20 @@ test("of two nodes with one address the newer one counts, and this node before a
   expect(nodes.map(({ name }) => name)).toEqual(["self", "b", "g", "e"]);
   expect(refused.length).toBe(4);
   expect(refused[0]).toBe('node "a", which has 192.0.2.2 as has node "b", which is newer');
+});
+
+test("a record that has what another one has is seen among all, few or many having changed", () => {
+  const make = (name: string, subnet: string, address: string) => ({
+    node: { name, subnets: [subnet], addresses: [address] } as PeerNode,
+    revision: 1,
+  });
+  const records = new Map([
+    ["a", make("a", "10.1.0.0/24", "192.0.2.1")],
+    ["b", make("b", "10.2.0.0/24", "192.0.2.2")],
+    ["c", make("c", "10.3.0.0/24", "192.0.2.2")],
+    ["d", make("d", "10.2.0.0/24", "192.0.2.4")],
+  ]);
+  expect(standAlone(new Set(["a", "gone"]), records)).toBe(true);
+  for (const key of ["b", "c", "d"]) expect(standAlone(new Set(["a", key]), records)).toBe(false);
+  expect(standAlone(new Set("abcdefghi"), new Map())).toBe(false);
 });
