@@ -3,7 +3,7 @@
 // Meanwhile what was told goes on holding: a server that is gone takes no routes along.
 import type { Etcd3 } from "etcd3";
 import type { PeerNode } from "../../lib/peers/snapshot.ts";
-import { connect, keepAlive, reasonOf } from "./etcd.ts";
+import { connect, keepAlive, listPages, reasonOf, type Seen } from "./etcd.ts";
 import type { Layout, Session } from "./layout.ts";
 import { type Memory, recall, remember } from "./memory.ts";
 import type { EtcdSettings } from "./settings.ts";
@@ -17,12 +17,6 @@ export interface Place {
   /** This node but for its subnets; asked again at every heartbeat. */
   self(): Omit<PeerNode, "subnets">;
   say(text: string): void;
-}
-
-/** How far the changes were followed, and in which cluster. */
-interface Seen {
-  cluster: string;
-  revision: bigint;
 }
 
 export function etcdSource(place: Place): Source {
@@ -42,19 +36,18 @@ export function etcdSource(place: Place): Source {
   /** Keys that changed since the nodes were told last; undefined: all, or nobody knows. */
   let changed: Set<string> | undefined;
 
-  function read(key: string, value: string, revision: number, listener: Listener): void {
+  function read(to: Map<string, Recorded>, key: string, value: string, revision: number, listener: Listener): void {
     try {
       const node = layout.read(key, value);
-      if (node) records.set(key, { node, revision });
-      else records.delete(key);
+      if (node) to.set(key, { node, revision });
+      else to.delete(key);
     } catch (error) {
-      records.delete(key);
+      to.delete(key);
       listener.refused(`"${key}": ${(error as Error).message}`);
     }
   }
 
   async function list(client: Etcd3, replaced: boolean, listener: Listener): Promise<void> {
-    const { kvs, header } = await client.getAll().prefix(layout.nodes).exec();
     if (replaced) {
       former = new Map([...former, ...records]);
       setTimeout(() => {
@@ -64,15 +57,17 @@ export function etcdSource(place: Place): Source {
       }, 3000 * terms.heartbeat).unref();
     }
     const before = records;
-    records = new Map();
+    const all = new Map<string, Recorded>();
+    const revision = await listPages(client, layout.nodes, ({ key, value, mod_revision }) =>
+      read(all, key.toString(), value.toString(), Number(mod_revision), listener),
+    );
+    records = all;
     changed = undefined;
-    for (const { key, value, mod_revision } of kvs)
-      read(key.toString(), value.toString(), Number(mod_revision), listener);
     for (const [key, record] of records) {
       const old = before.get(key)?.node;
       if (old && JSON.stringify(old) === JSON.stringify(record.node)) record.node = old;
     }
-    seen = { cluster: `${header.cluster_id}`, revision: BigInt(header.revision) };
+    seen = revision;
   }
 
   /** Follows the changes until something ends it; resolves never. */
@@ -91,7 +86,7 @@ export function etcdSource(place: Place): Source {
             const key = kv.key.toString();
             changed?.add(key);
             if (type.toString() === "Delete") records.delete(key);
-            else read(key, kv.value.toString(), Number(kv.mod_revision), listener);
+            else read(records, key, kv.value.toString(), Number(kv.mod_revision), listener);
             const revision = BigInt(kv.mod_revision);
             if (revision > seen!.revision) seen!.revision = revision;
             if (key === own) joined = type.toString() !== "Delete";

@@ -1,6 +1,6 @@
 // A client of etcd 3 for one session: it fails rather than wait, and whoever uses it begins anew with another one.
 import { readFile } from "node:fs/promises";
-import { Etcd3, type IOptions, isRecoverableError } from "etcd3";
+import { Etcd3, type IKeyValue, type IOptions, isRecoverableError } from "etcd3";
 import type { EtcdSettings } from "./settings.ts";
 
 /** Milliseconds that one call may take. */
@@ -55,6 +55,35 @@ export async function keepAlive(client: Etcd3, lease: string): Promise<number> {
     });
   } finally {
     stream.end();
+  }
+}
+
+/** How far changes were followed, and in which cluster. */
+export interface Seen {
+  cluster: string;
+  revision: bigint;
+}
+
+/** Keys of one answer. Thousands at once would leave a heap that is large for good. */
+const PAGE = 500;
+
+/** Every key that begins with `prefix`, as all of them were at one moment; which moment that was. */
+export async function listPages(client: Etcd3, prefix: string, each: (one: IKeyValue) => void): Promise<Seen> {
+  const range_end = Buffer.from(prefix);
+  range_end[range_end.length - 1]!++;
+  let seen: Seen | undefined;
+  for (let key = Buffer.from(prefix); ; ) {
+    const { kvs, more, header } = await client.kv.range({
+      key,
+      range_end,
+      limit: PAGE,
+      revision: `${seen?.revision ?? 0}`,
+    });
+    seen ??= { cluster: `${header.cluster_id}`, revision: BigInt(header.revision) };
+    for (const one of kvs) each(one);
+    if (!more) return seen;
+    key = Buffer.concat([kvs.at(-1)!.key, Buffer.alloc(1)]); // the next one after it
+    Bun.gc(true);
   }
 }
 

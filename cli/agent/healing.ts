@@ -1,5 +1,6 @@
 // Self-healing as a task of the agent: what others take away is brought back (cli/heal), and counted.
 import { type Healing, startHealing } from "../heal/heal.ts";
+import { rest } from "./rest.ts";
 import type { Settings } from "./settings.ts";
 import type { Ground, Task } from "./task.ts";
 
@@ -12,6 +13,7 @@ export function healing({ metrics, log, repair, networks }: Ground, { results, i
         // By what the agent knows, which may be newer than what the file says.
         mend: ({ network }) => repair(network),
         snapshot: ({ network }) => networks().find(({ name }) => name === network)?.snapshot,
+        rest,
         repaired({ kind, name, why, failure }) {
           // Those of a network's paths are counted one by one where they are put back.
           if (kind !== "peers") metrics.repairs.inc({ network: "", kind });

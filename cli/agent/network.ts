@@ -9,6 +9,7 @@ import { type PeerNode, peersPath, type Snapshot, selfOf, writeSnapshot } from "
 import { type Conflist, pathsIn, renderConflist, writeConflist } from "./conflist.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
+import { rest } from "./rest.ts";
 import type { NetworkSettings } from "./settings.ts";
 import type { Source } from "./source.ts";
 import type { NetworkState } from "./task.ts";
@@ -24,8 +25,6 @@ export interface Circumstances {
 
 /** Milliseconds until failed programming is tried again, at first and at most. */
 const [SOON, LATE] = [1000, 30_000];
-/** Milliseconds without news after which memory is given back. */
-const REST = 3000;
 
 export class Network implements NetworkState {
   readonly name: string;
@@ -44,7 +43,6 @@ export class Network implements NetworkState {
   #isReady = false;
   #trouble: string | undefined = "the source has not answered yet";
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #rest: ReturnType<typeof setTimeout> | undefined;
   #last = Number.NEGATIVE_INFINITY;
   #wait = SOON;
   #stopped = false;
@@ -101,7 +99,6 @@ export class Network implements NetworkState {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#rest);
     await this.#source.stop();
     await this.#work;
   }
@@ -150,9 +147,7 @@ export class Network implements NetworkState {
       this.#trouble = undefined;
       log.trouble(this.name, undefined);
       this.#finish(conflist);
-      // What a list of thousands leaves behind would stay until the heap has grown by as much again.
-      clearTimeout(this.#rest);
-      this.#rest = setTimeout(() => Bun.gc(true), REST);
+      rest();
     } catch (error) {
       this.#fail((error as Error).message);
     }

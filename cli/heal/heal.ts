@@ -28,6 +28,8 @@ export interface Options {
   /** An attachment that was repaired while its runtime took it down: whatever of it is left goes. Default: by DEL. */
   forsake?(attachment: Attachment): Promise<void>;
   log?(text: string): void;
+  /** After each pass. */
+  rest?(): void;
   /** After each repair that did its work, for counting. */
   repaired?(repair: Repair): void;
   /** Milliseconds from the first news to the work, so that what belongs together is one pass. */
@@ -154,6 +156,7 @@ class Healer implements Healing {
       .finally(() => {
         this.#running = undefined;
         this.#peers.forget();
+        this.#options.rest?.();
       });
     await this.#running;
   }
@@ -166,9 +169,10 @@ class Healer implements Healing {
     this.#peers.refresh();
     const wanted = new Set<Attachment>(everything ? inventory.all : []);
     const networks = new Set<string>();
-    for (const event of everything ? [] : events) {
-      for (const one of inventory.affected(event, (index) => findLink(host, index)?.name)) wanted.add(one);
+    for (const event of events) {
       for (const network of this.#peers.affected(event)) networks.add(network);
+      if (everything) continue;
+      for (const one of inventory.affected(event, (index) => findLink(host, index)?.name)) wanted.add(one);
     }
     const now = performance.now();
     for (const [key, label] of this.#resting) {

@@ -2,6 +2,7 @@
 // quick way to tell whether what the kernel says went is any of it. The stamps under /run/tenon say which networks these are.
 
 import type { Part } from "../../lib/cni/request.ts";
+import { isUp, listLinks } from "../../lib/ip/link.ts";
 import { host } from "../../lib/ip/pod.ts";
 import { compare } from "../../lib/peers/compare.ts";
 import type { Paths } from "../../lib/peers/conf.ts";
@@ -25,14 +26,17 @@ export class Peers {
   #networks: Paths[] = [];
   readonly #repair: (paths: Paths) => void;
   readonly #snapshot: (paths: Paths) => Snapshot | undefined;
+  /** Links that are up, by index, as far as was heard. */
+  #up: Set<number> | undefined;
 
   constructor({ mend, snapshot }: Source = {}) {
     this.#repair = mend ?? ((paths) => void repair(host, paths));
     this.#snapshot = (paths) => snapshot?.(paths) ?? loadSnapshot(paths.file);
   }
 
-  /** Reads which networks there are; to be called before the others are. */
+  /** Reads which networks there are; to be called before the others are, with all that was heard since. */
   refresh(): void {
+    this.#up ??= new Set(listLinks(host).flatMap((link) => (isUp(link) ? link.index : [])));
     this.#networks = stampedNetworks().flatMap((network) => stampOf(network)?.paths ?? []);
   }
 
@@ -45,7 +49,7 @@ export class Peers {
       case "nftables":
         return event.structure ? this.#networks.map(({ network }) => network) : [];
       case "link":
-        return event.gone || !event.up ? this.#with(event.name) : [];
+        return this.#isLoss(event) ? this.#with(event.name) : [];
       case "address":
         return this.#with(event.ip);
       case "route":
@@ -57,6 +61,13 @@ export class Peers {
       default:
         return [];
     }
+  }
+
+  /** Whether a link went, or went down: one that is just being made is not up yet either, and has lost nothing. */
+  #isLoss({ gone, up, index }: Event & { of: "link" }): boolean {
+    const was = this.#up?.delete(index);
+    if (up && !gone) this.#up?.add(index);
+    return gone || (!up && was === true);
   }
 
   /** After a pass: what it had to know is let go. */

@@ -5,7 +5,7 @@ import { findLink } from "../ip/link.ts";
 import type { Namespace } from "../netns/netns.ts";
 import type { Paths } from "./conf.ts";
 import { clashing, compareDevice, compareForwarding, findDevice } from "./device.ts";
-import { listEntries } from "./entries.ts";
+import { eachEntry } from "./entries.ts";
 import { clusterOf, everything, forwarded, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { type Programmed, readStamp } from "./stamp.ts";
@@ -31,15 +31,17 @@ export function compare(ns: Namespace, paths: Paths, snapshot: Snapshot): Differ
   const problems = new Map<string, string[]>();
   // Without the device there is nothing to compare the nodes' entries with: it is missing with all of them.
   if (!device || ground.device !== 0) {
-    const have = listEntries(ns, ground, ownerOf(paths, snapshot));
-    const there = new Map(have.map((entry) => [entry.key, entry.value]));
-    for (const { key, value } of everything(ground, snapshot, problems)) {
-      const old = there.get(key);
-      there.delete(key);
-      if (old === undefined) found.push({ state: "missing", what: `${key}: ${value}` });
-      else if (old !== value) different(`${key}: ${old}, not ${value}`);
+    // Of thousands of nodes, only what tells of their entries is kept, and the kernel's are looked at one by one.
+    const wanted = new Map<string, string>();
+    const met = new Set<string>();
+    for (const { key, value } of everything(ground, snapshot, problems)) wanted.set(key, value);
+    for (const { key, value } of eachEntry(ns, ground, ownerOf(paths, snapshot))) {
+      const want = wanted.get(key);
+      if (want === undefined) found.push({ state: "surplus", what: `${key}: ${value}` });
+      else if (want !== value) different(`${key}: ${value}, not ${want}`);
+      met.add(key);
     }
-    for (const [key, value] of there) found.push({ state: "surplus", what: `${key}: ${value}` });
+    for (const [key, value] of wanted) if (!met.has(key)) found.push({ state: "missing", what: `${key}: ${value}` });
   }
   compareCluster(ns, clusterOf(paths, snapshot)).forEach(different);
   compareMtu(snapshot, ground.underlay).forEach(different);

@@ -205,12 +205,11 @@ export function send(ns: Namespace, messages: Message[]): void {
  * What the kernel has of such entries: all on the device and in its table; of plain routes those with our protocol whose
  * destination `isOurs`.
  */
-export function listEntries(
+export function* eachEntry(
   ns: Namespace,
   { paths, device }: Findable,
   isOurs: (destination: string) => boolean,
-): Entry[] {
-  const found: Entry[] = [];
+): Generator<Entry, void> {
   const own = paths.tunnel && nodeTable(paths.tunnel.vni);
   const tables = new Set([RT_TABLE_MAIN, paths.table ?? RT_TABLE_MAIN, own ?? RT_TABLE_MAIN]);
   for (const family of [2, 10] as const) {
@@ -220,22 +219,24 @@ export function listEntries(
         for (const route of readRoutes(answer)) {
           if (route.table !== table) continue;
           const here = table === own || (device !== 0 && route.link === device);
-          if (here || (isPlain(route) && isOurs(route.destination))) found.push(routeEntry(route));
+          if (here || (isPlain(route) && isOurs(route.destination))) yield routeEntry(route);
         }
       }
     }
     if (own === undefined) continue;
     for (const rule of ns.route.dump(dumpRules(family)).map(readRule))
-      if (rule.table === own && rule.protocol === protocol) found.push(ruleEntry(rule));
+      if (rule.table === own && rule.protocol === protocol) yield ruleEntry(rule);
     if (device === 0) continue;
     for (const { ip, mac, state } of ns.route.dump(dumpNeighbours(family, device)).map(readNeighbour))
-      if (state === NUD_PERMANENT && mac !== undefined) found.push(neighbourEntry(device, ip, mac));
+      if (state === NUD_PERMANENT && mac !== undefined) yield neighbourEntry(device, ip, mac);
   }
   if (device !== 0)
     for (const { mac, ip } of ns.route.dump(dumpForwarding(device)).map(readForwarding))
-      if (ip !== undefined) found.push(forwardingEntry(device, mac, ip));
-  return found;
+      if (ip !== undefined) yield forwardingEntry(device, mac, ip);
 }
+
+/** The same as a list. */
+export const listEntries = (...where: Parameters<typeof eachEntry>): Entry[] => [...eachEntry(...where)];
 
 /** A route by a gateway, or into nothing: those to pods of this node are neither. */
 function isPlain({ kind, gateway, onlink }: Route): boolean {
