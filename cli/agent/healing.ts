@@ -1,10 +1,14 @@
 // Self-healing as a task of the agent: what others take away is brought back (cli/heal), and counted.
+import { detach } from "../heal/detach.ts";
 import { type Healing, startHealing } from "../heal/heal.ts";
 import { rest } from "./rest.ts";
 import type { Settings } from "./settings.ts";
 import type { Ground, Task } from "./task.ts";
 
-export function healing({ metrics, log, repair, networks }: Ground, { results, intervals }: Settings): Task {
+export function healing(
+  { metrics, log, repair, networks }: Ground,
+  { results, plugins, anchor, intervals }: Settings,
+): Task {
   let running: Healing | undefined;
   return {
     async start() {
@@ -22,6 +26,8 @@ export function healing({ metrics, log, repair, networks }: Ground, { results, i
           );
         },
         log: (text) => log.say(text),
+        anchor,
+        forsake: (attachment) => detach(attachment, plugins),
         every: intervals.compare * 1000,
       });
     },

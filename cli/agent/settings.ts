@@ -83,6 +83,20 @@ const oneNetwork = z
     message: "must hold the ranges that nodes claim their subnets of",
   });
 
+const runtime = z
+  .strictObject({
+    name: z.string().min(1),
+    cache: path.default("/var/lib/cni/results"),
+    // Of its CRI service.
+    socket: path.optional(),
+    // Of podman.
+    storage: path.optional(),
+  })
+  .refine(
+    ({ socket, storage }) => (socket === undefined) !== (storage === undefined),
+    "must have a socket or a storage to be asked by, and not both",
+  );
+
 const settings = z.strictObject({
   node: name.default(() => hostname()),
   state: path.default("/var/lib/tenon/agent"),
@@ -92,6 +106,12 @@ const settings = z.strictObject({
     .default("127.0.0.1:9811"),
   // Where the runtimes' libraries remember attachments: read to repair what others take away, and for the sweep.
   results: z.array(path).min(1).default(["/var/lib/cni/results"]),
+  // Folders of the plugins that take down what is left of attachments.
+  plugins: z.array(path).min(1).default(["/opt/cni/bin"]),
+  // Who the sweep asks which pods there are; without, the usual runtimes that are here.
+  runtimes: z.array(runtime).min(1).optional(),
+  // A table of nftables that is owned by the agent and keeps connections translated while rules are missing.
+  anchor: z.boolean().default(true),
   intervals: z
     .strictObject({
       // Seconds between two comparisons of everything with the kernel.

@@ -3,7 +3,7 @@ import { type Sweeping, startSweeping } from "../heal/sweeping.ts";
 import type { Settings } from "./settings.ts";
 import type { Ground, Task } from "./task.ts";
 
-export function sweeping({ metrics, log }: Ground, { intervals }: Settings): Task {
+export function sweeping({ metrics, log }: Ground, { intervals, runtimes, plugins }: Settings): Task {
   let running: Sweeping | undefined;
   return {
     async start() {
@@ -12,7 +12,7 @@ export function sweeping({ metrics, log }: Ground, { intervals }: Settings): Tas
         metrics.sweeps.inc({ result: refusals.length > 0 ? "refused" : "done" });
         metrics.swept.inc(removed);
       };
-      running = startSweeping(intervals.sweep * 1000, {}, { log: (text) => log.say(text), swept });
+      running = startSweeping(intervals.sweep * 1000, { runtimes, plugins }, { log: (text) => log.say(text), swept });
     },
     async stop() {
       await running?.stop();

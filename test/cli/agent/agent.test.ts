@@ -76,3 +76,40 @@ test("agents that are killed at any moment, and an etcd that is gone, cost no pa
   // The same subnet all the while.
   expect(await routed(two)).toEqual([near]);
 }, 600_000);
+
+test("agents that start together claim subnets unlike each other's, and know of all", async () => {
+  const count = soak ? 20 : 4;
+  await using etcd = await startEtcd();
+  await using underlay = await makeUnderlay(count);
+  // Room for few more, so that many of them want the same one.
+  const more = { cluster: [{ cidr: soak ? "10.244.0.0/19" : "10.244.0.0/21", size: 24 }] };
+  const agents = await Promise.all(
+    underlay.nodes.map(async (node, at) => {
+      const source = `{type: etcd, hosts: ["${etcd.host}"]}`;
+      const addresses = [underlay.addresses(at)[0]];
+      const config = await configure(node, { node: `n${at + 1}`, source, more: { ...more, addresses } });
+      return await startAgent(node, config);
+    }),
+  );
+  try {
+    await until(
+      "all are routed",
+      async () => {
+        const all = await Promise.all(underlay.nodes.map(routed));
+        return all.every((one) => one.length === count - 1);
+      },
+      120,
+    );
+    const client = etcd.client();
+    const claims = (await client.getAll().prefix("/tenon/pods/subnets/").keys()).map((key) => key.split("/").at(-1)!);
+    expect(claims.length).toBe(count);
+    const subnets = claims.map((claim) => claim.replace("-", "/"));
+    // What each has no route to is its own: all are different, and together they are the claims.
+    const own = (await Promise.all(underlay.nodes.map(routed))).map((there) =>
+      subnets.filter((one) => !there.includes(one)),
+    );
+    expect(own.flat().sort()).toEqual(subnets.sort());
+  } finally {
+    await Promise.all(agents.map((agent) => agent[Symbol.asyncDispose]()));
+  }
+}, 300_000);

@@ -14,6 +14,8 @@ test("what is not given has its default", () => {
     state: "/var/lib/tenon/agent",
     metrics: "127.0.0.1:9811",
     results: ["/var/lib/cni/results"],
+    plugins: ["/opt/cni/bin"],
+    anchor: true,
     intervals: { compare: 300, sweep: 900, settle: 0.05 },
   });
   expect(networks).toEqual([
@@ -35,8 +37,24 @@ test("etcd and Flannel's etcd have theirs", () => {
   expect(two!.source).toMatchObject({ prefix: "/coreos.com/network", subnetFile: "/run/flannel/subnet.env" });
 });
 
+test("runtimes are asked by a socket or by their storage", () => {
+  const runtimes =
+    "runtimes: [{ name: k3s, socket: /run/k3s/containerd/containerd.sock, cache: /c }, { name: p, storage: /s }]";
+  const given = readSettings(`${network()}\n${runtimes}\nanchor: false\nplugins: [/var/lib/rancher/k3s/data/cni]`, "f");
+  expect(given.runtimes).toEqual([
+    { name: "k3s", socket: "/run/k3s/containerd/containerd.sock", cache: "/c" },
+    { name: "p", storage: "/s", cache: "/var/lib/cni/results" },
+  ]);
+  expect(given).toMatchObject({ anchor: false, plugins: ["/var/lib/rancher/k3s/data/cni"] });
+});
+
 test("a mistake is told of by its key and value", () => {
   const wrong: [string, string][] = [
+    [`${network()}\nruntimes: []`, "Cannot use runtimes []: must not be empty"],
+    [`${network()}\nruntimes: [{ name: a }]`, 'Cannot use runtimes[0] {"name":"a"}: must have a socket or a storage'],
+    [`${network()}\nruntimes: [{ socket: /s }]`, "Cannot go without runtimes[0].name: must be a string"],
+    [`${network()}\nplugins: [bin]`, 'Cannot use plugins[0] "bin": must be an absolute path'],
+    [`${network()}\nanchor: 1`, "Cannot use anchor 1: must be a boolean"],
     ["", "Cannot go without networks: must be an array"],
     ["networks: []", "Cannot use networks []: must not be empty"],
     [`node: a b\n${network()}`, 'Cannot use node "a b": must begin with a letter or digit and go on with those, _ . -'],

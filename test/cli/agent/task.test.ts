@@ -16,6 +16,8 @@ test("tasks run as long as the agent does, on its ground", async () => {
     state: "/nowhere",
     metrics: "127.0.0.1:0",
     results: ["/nowhere"],
+    plugins: [],
+    anchor: true,
     intervals: { compare: 300, sweep: 900, settle: 0 },
     networks: [],
   };
