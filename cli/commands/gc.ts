@@ -1,4 +1,5 @@
 // tenon gc: what pods that are gone have left on this node, and its removal.
+import { livingAddresses } from "../../lib/ipam/living.ts";
 import { command, json, printJson, table } from "../command.ts";
 import type { Found } from "../heal/found.ts";
 import { look, sweep } from "../heal/sweep.ts";
@@ -17,13 +18,26 @@ export const gc = command({
       about: "of host-local's reservations; default: /var/lib/cni/networks",
     },
     state: { value: "FILE", word: "file", about: "who has been silent since when; default: /var/lib/tenon/sweep.json" },
+    living: { about: "for the agent: nothing but the addresses in use in this node's namespaces, as numbers" },
     ...json,
   },
   more: `An attachment is dead if its namespace is gone, no runtime remembers or knows it, and that for 15 minutes in two looks
 at least. If a runtime cannot be asked, or knows nothing, or too many are dead at once, nothing is removed.
 
 Exit status: 0, nothing is left or all of it was removed; 1, something is left, or nothing could be told.`,
-  async run({ "dry-run": dry = false, network = [], "plugin-dir": plugins, "data-dir": dataDirs, state, json }) {
+  async run({
+    "dry-run": dry = false,
+    network = [],
+    "plugin-dir": plugins,
+    "data-dir": dataDirs,
+    state,
+    living,
+    json,
+  }) {
+    if (living) {
+      process.stdout.write([...livingAddresses(), "all"].join("\n"));
+      return 0;
+    }
     const options = {
       ...(plugins ? { plugins } : {}),
       ...(dataDirs ? { dataDirs } : {}),

@@ -23,6 +23,8 @@ export interface Options {
   plugins?: readonly string[];
   /** File in which is remembered who has been silent since when. */
   state?: string;
+  /** The addresses in use in all namespaces; default: this process looks into them itself. */
+  living?(): ReadonlySet<bigint> | Promise<ReadonlySet<bigint>>;
   /** Milliseconds of a clock that does not stop or go back before the next boot. */
   now?(): number;
 }
@@ -50,10 +52,10 @@ export async function look(options: Options = {}, dry = false): Promise<Report> 
   const problems: string[] = runtimes.length === 0 ? ["Cannot find a container runtime on this host"] : [];
   const { attachments, ids } = await ask(runtimes, problems);
   let found: Found[] = [];
-  let living = new Set<bigint>();
+  let living: ReadonlySet<bigint> = new Set();
   try {
     found = [...(await findAll(dataDirs)).values()];
-    living = livingAddresses();
+    living = await (options.living ?? livingAddresses)();
   } catch (error) {
     problems.push((error as Error).message);
   }
@@ -73,7 +75,7 @@ export async function look(options: Options = {}, dry = false): Promise<Report> 
 /** What speaks for an attachment's being alive. */
 function signOfLife(
   { label, id, linked, addresses }: Found,
-  known: { labels: Set<string>; cached: Set<string>; ids: Set<string>; living: Set<bigint> },
+  known: { labels: Set<string>; cached: Set<string>; ids: Set<string>; living: ReadonlySet<bigint> },
 ): string | undefined {
   if (known.labels.has(label)) return "its runtime remembers it";
   if (!id) return "nothing tells whose it is";
