@@ -7,7 +7,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { parse } from "yaml";
-import { type PeerNode, readSnapshot } from "../../lib/peers/snapshot.ts";
+import { type PeerNode, toSnapshot } from "../../lib/peers/snapshot.ts";
 import { keepKnown } from "./records.ts";
 import type { Listener, Source } from "./source.ts";
 
@@ -31,7 +31,7 @@ export function readNodes(text: string, file: string, network: string, self: str
   if (nodes.length === 0) throw wrong("its list of nodes is empty");
   if (typeof json.network === "string" && json.network !== network)
     throw wrong(`it is of network "${json.network}", not "${network}"`);
-  return readSnapshot(JSON.stringify({ version: 1, network, self, nodes }), file).nodes;
+  return toSnapshot({ version: 1, network, self, nodes }, file).nodes;
 }
 
 export function fileSource(file: string, network: string, self: string): Source {

@@ -1,11 +1,11 @@
 // Records of nodes as sources hold them: read by the rules of the snapshot, each known one kept as the object that it was.
-import { type PeerNode, readSnapshot } from "../../lib/peers/snapshot.ts";
+import { type PeerNode, sameNode, toSnapshot } from "../../lib/peers/snapshot.ts";
 
 /** Reads one node. Throws what the snapshot's table says against it; `where` is named. */
 export function readNode(json: unknown, where: string): PeerNode {
   const { name } = (json ?? {}) as { name?: unknown };
-  const text = JSON.stringify({ version: 1, network: "-", self: typeof name === "string" ? name : "-", nodes: [json] });
-  return readSnapshot(text, where).nodes[0]!;
+  const self = typeof name === "string" ? name : "-";
+  return toSnapshot({ version: 1, network: "-", self, nodes: [json] }, where).nodes[0]!;
 }
 
 /** The same nodes, with the objects of `before` where nothing changed. */
@@ -13,6 +13,6 @@ export function keepKnown(nodes: readonly PeerNode[], before: readonly PeerNode[
   const known = new Map(before.map((node) => [node.name, node]));
   return nodes.map((node) => {
     const old = known.get(node.name);
-    return old && JSON.stringify(old) === JSON.stringify(node) ? old : node;
+    return old && sameNode(old, node) ? old : node;
   });
 }

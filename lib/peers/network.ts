@@ -16,7 +16,7 @@ import type { Paths } from "./conf.ts";
 import { deviceName, ensureDevice, isDeviceOf } from "./device.ts";
 import { type Entry, type Ground, inOrder, listEntries, send } from "./entries.ts";
 import { addNode, clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
-import { loadSnapshot, type PeerNode, type Snapshot, selfOf, writeSnapshot } from "./snapshot.ts";
+import { loadSnapshot, type PeerNode, type Snapshot, sameNode, sameTexts, selfOf, writeSnapshot } from "./snapshot.ts";
 import { markFile, type Programmed, readStamp, removeStamp, stampOf, whileAlone, writeStamp } from "./stamp.ts";
 
 /** What programming changed in the kernel, counted in routes, neighbours, forwarding entries, rules and devices. */
@@ -216,17 +216,6 @@ function nodesBetween(before: Snapshot, now: Snapshot): Passage {
     else come.push(node);
   }
   return { gone: [...old.values()], come };
-}
-
-function sameNode(a: PeerNode, b: PeerNode): boolean {
-  const same = a.mac === b.mac && a.mtu === b.mtu && a.name === b.name;
-  return a === b || (same && sameTexts(a.subnets, b.subnets) && sameTexts(a.addresses, b.addresses));
-}
-
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
-  return true;
 }
 
 /** What must be put and dropped for these nodes alone. */

@@ -111,6 +111,11 @@ export function readSnapshot(text: string, path: string): Snapshot {
       cause: error,
     });
   }
+  return toSnapshot(json, path);
+}
+
+/** The same from what the text says. */
+export function toSnapshot(json: unknown, path: string): Snapshot {
   try {
     const { network, self, nodes } = readFields(snapshotConf, json);
     const snapshot: Snapshot = { version: 1, network, self, nodes: nodes.map(tidy) };
@@ -198,4 +203,16 @@ export function loadSnapshot(path: string): Snapshot | undefined {
 /** This node of a snapshot. */
 export function selfOf({ self, nodes }: Snapshot): PeerNode {
   return nodes.find(({ name }) => name === self)!;
+}
+
+/** Whether two records say the same. */
+export function sameNode(a: PeerNode, b: PeerNode): boolean {
+  const same = a.mac === b.mac && a.mtu === b.mtu && a.name === b.name;
+  return a === b || (same && sameTexts(a.subnets, b.subnets) && sameTexts(a.addresses, b.addresses));
+}
+
+export function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
 }
