@@ -8,7 +8,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { parse } from "yaml";
 import { type PeerNode, toSnapshot } from "../../lib/peers/snapshot.ts";
-import { keepKnown } from "./records.ts";
+import { keepKnown, readFew } from "./records.ts";
 import type { Listener, Source } from "./source.ts";
 
 /** Milliseconds without a write until a file that is written in place counts as whole. */
@@ -16,8 +16,14 @@ const QUIET = 250;
 /** Milliseconds between two looks that need no notice: file systems that give none, folders that were replaced. */
 const LOOK = 5000;
 
-/** The nodes in a file's text. Throws what is wrong, naming the file. */
-export function readNodes(text: string, file: string, network: string, self: string): PeerNode[] {
+/** The nodes in a file's text, those of `before` where they say the same. Throws what is wrong, naming the file. */
+export function readNodes(
+  text: string,
+  file: string,
+  network: string,
+  self: string,
+  before: readonly PeerNode[] = [],
+): PeerNode[] {
   const wrong = (why: string, cause?: unknown) => new Error(`Cannot use "${file}": ${why}`, { cause });
   if (text.trim() === "") throw wrong("it is empty");
   let json: any;
@@ -31,7 +37,9 @@ export function readNodes(text: string, file: string, network: string, self: str
   if (nodes.length === 0) throw wrong("its list of nodes is empty");
   if (typeof json.network === "string" && json.network !== network)
     throw wrong(`it is of network "${json.network}", not "${network}"`);
-  return toSnapshot({ version: 1, network, self, nodes }, file).nodes;
+  return (
+    readFew(nodes, before, self) ?? keepKnown(toSnapshot({ version: 1, network, self, nodes }, file).nodes, before)
+  );
 }
 
 export function fileSource(file: string, network: string, self: string): Source {
@@ -49,7 +57,7 @@ export function fileSource(file: string, network: string, self: string): Source 
       if (mark === seen) return;
       const text = await readFile(file, "utf8");
       seen = mark;
-      nodes = keepKnown(readNodes(text, file, network, self), nodes);
+      nodes = readNodes(text, file, network, self, nodes);
       listener.trouble(undefined);
       listener.nodes(nodes);
     } catch (error) {
