@@ -23,6 +23,7 @@ const { values: flags } = parseArgs({
   },
 });
 const count = Number(flags.nodes);
+const seconds = Number(flags.seconds);
 const HERTZ = 100; // of the times in /proc, on every architecture
 const HEARTBEAT = 30;
 
@@ -200,17 +201,17 @@ async function inside(): Promise<void> {
     });
     const ready = performance.now() - began;
     await Bun.sleep(15_000); // what the start leaves behind has gone
-    const fresh = await measureIdle(agent.pid, Number(flags.seconds) / 2);
+    const fresh = await measureIdle(agent.pid, seconds);
     const times = await measureChanges(change, Number(flags.changes));
     await Bun.sleep(15_000);
-    const later = await measureIdle(agent.pid, Number(flags.seconds) / 2);
+    const later = await measureIdle(agent.pid, seconds / 4);
     const idle = ({ megabytes: { median, most }, percent }: Idle) =>
       `${median.toFixed(1)} MB (${most.toFixed(1)} at most), ${percent.toFixed(2)} % of a core`;
     const lines = [
       `${count} nodes, source ${flags.source}; ready after ${ready.toFixed(0)} ms`,
-      `idle for ${Number(flags.seconds) / 2} s: ${idle(fresh)}`,
+      `idle for ${seconds} s: ${idle(fresh)}`,
       `one node changed, ${times.length} times: median ${part(times, 0.5).toFixed(1)} ms, p95 ${part(times, 0.95).toFixed(1)} ms`,
-      `idle for ${Number(flags.seconds) / 2} s after that: ${idle(later)}`,
+      `idle for ${seconds / 4} s after that: ${idle(later)}`,
     ];
     process.stdout.write(`${lines.join("\n")}\n`);
   } finally {
