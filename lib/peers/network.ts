@@ -10,6 +10,7 @@ import { changeNodes, ensureCluster, removeCluster } from "../ip/cluster.ts";
 import { findLink, removeLink } from "../ip/link.ts";
 import { ensureForwarding } from "../ip/sysctl.ts";
 import { formatCidr } from "../netlink/inet.ts";
+import { NetlinkError } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { status } from "../sys/file.ts";
 import type { Paths } from "./conf.ts";
@@ -18,6 +19,7 @@ import { type Entry, type Ground, inOrder, listEntries, send } from "./entries.t
 import { addNode, clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
 import { loadSnapshot, type PeerNode, type Snapshot, sameNode, sameTexts, selfOf, writeSnapshot } from "./snapshot.ts";
 import { markFile, type Programmed, readStamp, removeStamp, stampOf, whileAlone, writeStamp } from "./stamp.ts";
+import { assertTested } from "./underlay.ts";
 
 /** What programming changed in the kernel, counted in routes, neighbours, forwarding entries, rules and devices. */
 export interface Changes {
@@ -125,10 +127,15 @@ export function programme(
     : against(everything(ground, snapshot, problems), listEntries(ns, ground, ownerOf(paths, snapshot)));
   // What is no longer wanted goes first: an address may have passed to another node.
   drop(ns, surplus);
-  send(
-    ns,
-    inOrder(put).map((entry) => entry.put()),
-  );
+  try {
+    send(
+      ns,
+      inOrder(put).map((entry) => entry.put()),
+    );
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === "EINVAL") assertTested(ns, ground.underlay);
+    throw error;
+  }
   changes.removed += surplus.length;
   count(put.length);
   if (!passed) ensureCluster(ns, clusterOf(paths, snapshot));

@@ -2,7 +2,7 @@
 import { CniError, codes } from "../cni/errors.ts";
 import { findLink, isUp, type Link } from "../ip/link.ts";
 import { type Cidr, contains, formatIp, parseCidr, parseIp } from "../netlink/inet.ts";
-import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
+import { dumpAddresses, IFA_F_TENTATIVE, readAddress } from "../netlink/rtnl/address.ts";
 import { IFF_LOOPBACK } from "../netlink/rtnl/link.ts";
 import { dumpRoutes, readRoutes } from "../netlink/rtnl/route.ts";
 import type { Namespace } from "../netns/netns.ts";
@@ -86,6 +86,14 @@ export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Under
     known: self.addresses.length === 0 || self.addresses.some((one) => holder(one)),
     beside: beside.map(({ index, network }) => ({ network, link: index })),
   };
+}
+
+/** Throws code 11 while this node's IPv6 address is tested for duplicates: until then no route may name it as its source. */
+export function assertTested(ns: Namespace, { sources }: Underlay): void {
+  const own = sources[6] && formatIp(parseIp(sources[6])!);
+  const all = own ? ns.route.dump(dumpAddresses(0)).map(readAddress) : [];
+  if (all.some(({ ip, flags = 0 }) => ip === own && (flags & IFA_F_TENTATIVE) !== 0))
+    throw new CniError(codes.tryAgain, `Cannot reach other nodes: address ${own} is still being tested for duplicates`);
 }
 
 /** The link of that index; not the loopback, where routers keep their addresses: traffic leaves by another. */

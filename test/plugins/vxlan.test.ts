@@ -104,6 +104,24 @@ test("ADD gives back prevResult with the MTU that the tunnel leaves, CHECK agree
   });
 });
 
+test("ADD is to be tried again while the node's own address is tested for duplicates, and says so", async () => {
+  const { node, chain } = await started();
+  await using _ = node;
+  const renew = (transmits: number) =>
+    `sysctl -qw net.ipv6.conf.eth0.accept_dad=1 net.ipv6.conf.eth0.dad_transmits=${transmits}
+     ip addr del 2001:db8:2::1/64 dev eth0; ip addr add 2001:db8:2::1/64 dev eth0 ${transmits ? "" : "nodad"}`;
+  await shell(node, renew(60));
+  const prevResult = { interfaces: [{ name: "eth0", sandbox: "/run/netns/p1" }], ips: [] };
+  const pod = await node.netns("p1");
+  const at = { netns: pod.path, ifname: "lo" };
+  expect(errorOf(await call(node, "ADD", { ...chain.last, prevResult }, at))).toMatchObject({
+    code: 11,
+    msg: "Cannot reach other nodes: address 2001:db8:2::1 is still being tested for duplicates",
+  });
+  await shell(node, renew(0));
+  await must(node, "ADD", { ...chain.last, prevResult }, at);
+});
+
 test("CHECK names what is missing, other or surplus, and GC mends it", async () => {
   const { node, chain } = await started();
   await using _ = node;
