@@ -52,6 +52,7 @@ import {
   sweepReferenceMasquerade,
 } from "../lib/ip/reference-masquerade.ts";
 import { hasReferenceSpoofCheck, removeReferenceSpoofCheck } from "../lib/ip/reference-spoof-check.ts";
+import { pairPart } from "../lib/ip/replug.ts";
 import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
 import { assertPath, ensureSubnetRoute } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
@@ -359,7 +360,13 @@ function parts(request: BridgeRequest): Part[] {
     prevResult.interfaces?.find((one) => one.name === name && !!one.sandbox === inside)?.mac;
   const ips = ownIps(prevResult, ifname);
   const addresses = ips.map(({ address }) => address);
+  const pair = { hostName, label, ifname, mtu: conf.mtu || undefined, result: prevResult };
   const list: Part[] = [
+    pairPart(pair, (pod, index) => {
+      const routes = prevResult.routes ?? [];
+      if (!conf.disableContainerInterface)
+        configureInterface(pod, { ifname, index, ips, routes, duplicateDetection: conf.enabledad });
+    }),
     {
       kind: "bridge",
       name: bridge.name,

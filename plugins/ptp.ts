@@ -24,6 +24,7 @@ import {
   removeReferenceMasquerade,
   sweepReferenceMasquerade,
 } from "../lib/ip/reference-masquerade.ts";
+import { pairPart } from "../lib/ip/replug.ts";
 import { assertPath } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
@@ -159,10 +160,12 @@ function parts(request: PtpRequest): Part[] {
     ownIps(prevResult, ifname).filter(({ gateway }) => gateway !== undefined),
     "prevResult.ips",
   );
+  const pair = { hostName, label, ifname, mtu: conf.mtu || undefined, result: prevResult };
   const list: Part[] = [
+    pairPart(pair, (pod, index) => configurePodEnd(pod, { ifname, index, ips, routes: prevResult.routes ?? [] })),
     {
       kind: "link",
-      name: hostName,
+      name: `${hostName}, up`,
       check: () => {
         if (!isUp(outer())) throw new CniError(codes.checkFailed, `Cannot use link "${hostName}": it is down`);
       },

@@ -6,10 +6,11 @@ import { main } from "../lib/cni/main.ts";
 import type { Plugin, Request } from "../lib/cni/request.ts";
 import type { Result } from "../lib/cni/result.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
-import { assertMtu, lowerMtu } from "../lib/ip/pod-mtu.ts";
+import { assertMtu, lowerMtu, mtuPart } from "../lib/ip/pod-mtu.ts";
 import { assertAsProgrammed, assertPaths } from "../lib/peers/compare.ts";
 import { plainPaths, routesConf } from "../lib/peers/conf.ts";
 import { ensureProgrammed, repairIfAny } from "../lib/peers/network.ts";
+import { readStamp } from "../lib/peers/stamp.ts";
 
 type RoutesRequest = Request<typeof routesConf>;
 
@@ -38,6 +39,7 @@ export const plugin: Plugin<typeof routesConf> = {
   conf: routesConf,
   add,
   check,
+  parts: (request) => [mtuPart(request, () => readStamp(wanted(request))?.device?.mtu)],
   del: () => {}, // the routes are the node's, not the pod's
   gc: (request) => repairIfAny(host, wanted(request)),
   status: (request) => assertPaths(host, wanted(request)).forEach(request.warn),

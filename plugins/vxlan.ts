@@ -6,10 +6,11 @@ import { main } from "../lib/cni/main.ts";
 import type { Plugin, Request } from "../lib/cni/request.ts";
 import type { Result } from "../lib/cni/result.ts";
 import { host } from "../lib/ip/pod.ts";
-import { assertMtu, lowerMtu } from "../lib/ip/pod-mtu.ts";
+import { assertMtu, lowerMtu, mtuPart } from "../lib/ip/pod-mtu.ts";
 import { assertAsProgrammed, assertPaths } from "../lib/peers/compare.ts";
 import { overlayPaths, vxlanConf } from "../lib/peers/conf.ts";
 import { ensureProgrammed, repairIfAny } from "../lib/peers/network.ts";
+import { readStamp } from "../lib/peers/stamp.ts";
 
 type VxlanRequest = Request<typeof vxlanConf>;
 
@@ -35,6 +36,7 @@ export const plugin: Plugin<typeof vxlanConf> = {
   conf: vxlanConf,
   add,
   check,
+  parts: (request) => [mtuPart(request, () => readStamp(wanted(request))?.device?.mtu)],
   del: () => {}, // the tunnel is the node's, not the pod's
   gc: (request) => repairIfAny(host, wanted(request)),
   status: (request) => assertPaths(host, wanted(request)).forEach(request.warn),

@@ -16,16 +16,24 @@ export const repair = command({
       several: true,
       about: "of runtimes' results; default: /var/lib/cni/results",
     },
+    attachment: {
+      value: "NETWORK/CONTAINER/INTERFACE",
+      several: true,
+      about: "only this one, and nothing of the paths to other nodes",
+    },
     "dry-run": { about: "look only" },
     ...json,
   },
   more: "Exit status 1 if something cannot be brought back, or with --dry-run if something is missing.",
-  async run({ cache = ["/var/lib/cni/results"], "dry-run": dry = false, json }) {
-    const { attachments, problem } = await new Caches(cache).read();
+  async run({ cache = ["/var/lib/cni/results"], attachment: only, "dry-run": dry = false, json }) {
+    const { attachments: all, problem } = await new Caches(cache).read();
+    const attachments = only ? all.filter(({ label }) => only.includes(label)) : all;
     const repairs: (Repair & { attachment?: string })[] = [];
-    const peers = new Peers();
-    peers.refresh();
-    repairs.push(...repairParts(peers.parts(), { dry }));
+    if (!only) {
+      const peers = new Peers();
+      peers.refresh();
+      repairs.push(...repairParts(peers.parts(), { dry }));
+    }
     const hidden: Attachment[] = [];
     await repairAll(attachments, { dry }, (some, attachment) => {
       repairs.push(...some.map((one) => ({ ...one, attachment: attachment.label })));

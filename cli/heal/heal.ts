@@ -1,13 +1,15 @@
 // Keeps what is ours on this host as it is wanted: hears from the kernel what was taken away, finds out whose it is, and has it
 // made again. The agent runs this. What our own plugins take away is no concern of ours: nftables tells the program's name,
-// and a link that is gone ends the care for its attachment.
+// and of a link that is gone the runtime says a moment later whether it has forgotten its attachment, or its pod is gone.
 import { suite } from "../../build/plugins.ts";
 import type { Part } from "../../lib/cni/request.ts";
 import { findLink } from "../../lib/ip/link.ts";
+import { isPodThere } from "../../lib/ip/replug.ts";
 import { host } from "../../lib/netns/netns.ts";
 import type { Paths } from "../../lib/peers/conf.ts";
 import type { Snapshot } from "../../lib/peers/snapshot.ts";
 import { type Anchor, dropAnchor } from "./anchor.ts";
+import { repairApart } from "./apart.ts";
 import { type Attachment, Caches } from "./attachments.ts";
 import { detach } from "./detach.ts";
 import type { Event } from "./events.ts";
@@ -65,6 +67,10 @@ export interface Healing {
 const ownPrograms = new Set([...Object.keys(suite), "tenon-cni", "tenon"]);
 /** How long after a repair it is looked whether the attachment is still wanted. */
 const watched = 30_000;
+/** How long a DEL that has removed the link may take to end, and its runtime to forget the attachment. */
+const settled = 150;
+/** Looks after a link was made again: a DEL that was slower than that leaves it for as long at most. */
+const secondLooks = [100, 250, 500, 1000, 2000, 5000];
 
 /** Starts healing; everything is looked at once before it returns. */
 export async function startHealing(options: Options): Promise<Healing> {
@@ -90,6 +96,9 @@ class Healer implements Healing {
   /** What rests, by attachment or network; and what was repaired a short while ago. */
   readonly #resting = new Map<string, string>();
   readonly #touched = new Map<string, { attachment: Attachment; since: number }>();
+  /** What is repaired by another process now, by label; and what was heard of meanwhile. */
+  readonly #apart = new Map<string, Promise<void>>();
+  readonly #again = new Set<string>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -127,6 +136,7 @@ class Healer implements Healing {
     clearTimeout(this.#timer);
     clearInterval(this.#regular);
     await this.#running;
+    await Promise.all(this.#apart.values());
   }
 
   #hear(events: Event[]): void {
@@ -181,13 +191,19 @@ class Healer implements Healing {
       for (const one of inventory.all) if (one.label === label) wanted.add(one);
       networks.add(label);
     }
+    for (const label of this.#again) {
+      if (this.#apart.has(label)) continue;
+      this.#again.delete(label);
+      for (const one of inventory.all) if (one.label === label) wanted.add(one);
+    }
     if (wanted.size > 0 || networks.size > 0 || everything) {
       this.counters.passes++;
       const skip = (part: Part) => this.#fights.isResting(keyOf(part), performance.now());
       // Paths first: their devices are what pods' packets leave by.
       this.#note(repairParts(this.#peers.parts(everything ? undefined : networks), { skip }));
       const hidden: Attachment[] = [];
-      await repairAll([...wanted], { skip }, (repairs, one) => {
+      const handOver = (some: readonly Attachment[]) => this.#repairApart(some);
+      await repairAll([...wanted], { skip, handOver }, (repairs, one) => {
         this.#note(repairs, one);
         if (repairs.some(({ kind, failure }) => kind === "masquerade" && failure === undefined)) hidden.push(one);
       });
@@ -197,6 +213,34 @@ class Healer implements Healing {
     await this.#lookBack();
     const next = this.#fights.next(performance.now());
     if (next !== undefined) setTimeout(() => this.#schedule(), next + 1).unref();
+  }
+
+  /** Has another process make what lies in pods, as this one enters none; other passes go on meanwhile. */
+  #repairApart(attachments: readonly Attachment[]): void {
+    const some = attachments.filter((one) => {
+      if (!this.#apart.has(one.label)) return true;
+      this.#again.add(one.label);
+      return false;
+    });
+    if (some.length === 0) return;
+    const work = async () => {
+      await Bun.sleep(settled);
+      const known = await Promise.all(some.map(isKnown));
+      const left = some.filter((one, at) => known[at] && isPodThere(one.result, one.ifname));
+      if (left.length === 0 || this.#stopped) return;
+      try {
+        for (const [one, repairs] of await repairApart(left)) this.#note(repairs, one);
+        for (const look of secondLooks) setTimeout(() => this.#schedule(0), look).unref();
+      } catch (error) {
+        const failure = (error as Error).message;
+        for (const one of left) this.#note([{ kind: "link", name: one.hostName, why: "it is gone", failure }], one);
+      }
+    };
+    const done = work().finally(() => {
+      for (const { label } of some) this.#apart.delete(label);
+      if (this.#again.size > 0) this.#schedule();
+    });
+    for (const { label } of some) this.#apart.set(label, done);
   }
 
   #note(repairs: readonly Repair[], attachment?: Attachment): void {
@@ -219,7 +263,8 @@ class Healer implements Healing {
           : `Cannot bring ${kind} ${name} back: ${failure}`,
       );
     }
-    if (attachment && repairs.some(({ failure }) => failure === undefined)) {
+    // None: something was tried.
+    if (attachment && (repairs.length === 0 || repairs.some(({ failure }) => failure === undefined))) {
       this.#touched.set(attachment.label, { attachment, since: now });
       setTimeout(() => this.#schedule(), watched).unref();
     }

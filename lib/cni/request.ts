@@ -46,7 +46,9 @@ export interface Part {
   kind: string;
   /** Which one, for people. */
   name: string;
-  /** Throws unless it is as ADD made it. */
+  /** Making it needs the pod's namespace, which the agent never enters itself: another process does it. */
+  inside?: boolean;
+  /** Throws unless it is as ADD made it. Looks at the host alone. */
   check(): void;
   /** Makes it so. Done already is fine. `whole`: that did not do, so nothing is to be taken as given. */
   ensure(whole: boolean): void;
@@ -69,8 +71,8 @@ export interface Plugin<F extends Fields = Fields> {
   /** Throws code 50 or 51 if an ADD could not be served. */
   status?(request: Request<F>): void;
   /**
-   * What the attachment has on the host, in the order in which it can be made again. The request is one of CHECK; nothing
-   * here enters the pod's namespace.
+   * What the attachment has on the host, in the order in which it can be made again, what is `inside` first. The request is
+   * one of CHECK, without a namespace: that of the result counts.
    */
   parts?(request: Request<F>): Part[];
 }

@@ -1,10 +1,12 @@
 // The MTU of a pod that somebody else's plugin attached: lowered, at both ends, to what a tunnel leaves of it.
 import { CniError, codes } from "../cni/errors.ts";
+import type { Attachment, Part } from "../cni/request.ts";
 import type { Interface, Result } from "../cni/result.ts";
 import { changeLink } from "../netlink/rtnl/link.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { findLink, type Link } from "./link.ts";
-import { inPod } from "./pod.ts";
+import { namesOf } from "./plug.ts";
+import { host, inPod } from "./pod.ts";
 
 /** The attachment whose interface it is. */
 export interface PodEnd {
@@ -56,4 +58,32 @@ export function assertMtu(end: PodEnd, mtu: number): void {
     if ((inner.mtu ?? 0) > mtu)
       throw new CniError(codes.checkFailed, `Cannot use link "${end.ifname}": its MTU is ${inner.mtu}, over ${mtu}`);
   });
+}
+
+/**
+ * The lowering as a part, for a pair of links that was made again: a result of before 1.1.0 does not tell of it. `mtu` says
+ * how much it may be by now; undefined: no matter.
+ */
+export function mtuPart(
+  request: Attachment & { network: string; prevResult?: Result },
+  mtu: () => number | undefined,
+): Part {
+  const { hostName } = namesOf(request);
+  const { ifname, prevResult } = request;
+  const netns = prevResult?.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox)?.sandbox;
+  return {
+    kind: "link",
+    name: `${hostName}, MTU`,
+    inside: true,
+    check: () => {
+      const have = findLink(host, hostName)?.mtu ?? 0; // a pair that is missing is another part's affair
+      if (have > (mtu() ?? have))
+        throw new CniError(codes.checkFailed, `Cannot use link "${hostName}": its MTU is ${have}, over ${mtu()}`);
+    },
+    ensure: () => {
+      const most = mtu();
+      // Without its pair there is nothing to lower: the pod is gone or going.
+      if (netns && most !== undefined && findLink(host, hostName)) lowerMtu(host, { netns, ifname }, {}, most);
+    },
+  };
 }

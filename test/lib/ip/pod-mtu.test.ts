@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { resolve } from "node:path";
+import { namesOf } from "../../../lib/ip/plug.ts";
 import { assertMtu, lowerMtu } from "../../../lib/ip/pod-mtu.ts";
 import { onNode } from "../../helpers/namespace.ts";
 import type { Node } from "../../helpers/node.ts";
@@ -50,5 +52,27 @@ test("a result that tells of less is believed, and a link that is missing is nam
     // A link without another end on the host.
     await node.exec("ip", ["-n", "pod", "link", "add", "eth0", "type", "bridge"]);
     expect(lowerMtu(ns, end, result(end.netns, 1500), 1450).interfaces![2]!.mtu).toBe(1450);
+  });
+});
+
+test("as a part it is right while the host's end carries no more, or is not there", async () => {
+  await onNode(async ({ node }) => {
+    const { hostName } = namesOf({ network: "net", containerId: "c", ifname: "eth0" });
+    const source = resolve(import.meta.dir, "../../../lib/ip/pod-mtu.ts");
+    const run = async (mtu: number | undefined) => {
+      const { stdout } = await node.exec(process.execPath, [
+        "-e",
+        `import { mtuPart } from "${source}";
+        const prevResult = ${JSON.stringify(result("/run/netns/pod"))};
+        const part = mtuPart({ network: "net", containerId: "c", ifname: "eth0", prevResult }, () => ${mtu});
+        const said = (body) => { try { body(); return "done"; } catch ({ message }) { return message; } };
+        console.log(JSON.stringify([part.check, () => part.ensure(false), part.check].map(said)));`,
+      ]);
+      return JSON.parse(stdout);
+    };
+    expect(await run(1450)).toEqual(["done", "done", "done"]);
+    await node.exec("ip", ["link", "add", hostName, "type", "veth", "peer", "name", "eth0", "netns", "pod"]);
+    expect(await run(undefined)).toEqual(["done", "done", "done"]);
+    expect(await run(1450)).toEqual([`Cannot use link "${hostName}": its MTU is 1500, over 1450`, "done", "done"]);
   });
 });
