@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Namespace } from "../../lib/netns/netns.ts";
 import type { Paths } from "../../lib/peers/conf.ts";
-import { publish } from "../../lib/peers/network.ts";
+import { publish, repair } from "../../lib/peers/network.ts";
 import { type PeerNode, peersPath, type Snapshot, selfOf, writeSnapshot } from "../../lib/peers/snapshot.ts";
+import { stampOf } from "../../lib/peers/stamp.ts";
 import { type Conflist, pathsIn, renderConflist, writeConflist } from "./conflist.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -111,6 +112,19 @@ export class Network implements NetworkState {
   /** Compares everything with the kernel, brings back what is missing. */
   repair(): void {
     if (this.#sound) this.#apply(false);
+    else if (!this.#nodes) this.#mend();
+  }
+
+  /** The source has said nothing since the agent began: what was programmed before then goes on holding. */
+  #mend(): void {
+    const { ns, metrics, log } = this.#with;
+    try {
+      const paths = stampOf(this.name)?.paths;
+      const { repaired } = paths ? repair(ns, paths) : { repaired: 0 };
+      if (repaired > 0) metrics.repairs.inc({ network: this.name, kind: "path" }, repaired);
+    } catch (error) {
+      log.say(`${this.name}: ${(error as Error).message}`);
+    }
   }
 
   /** At once after a pause; taken together while news keep coming. */

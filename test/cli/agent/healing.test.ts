@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { configure, replace, startAgent, until } from "../../helpers/agent.ts";
 import { makeNode } from "../../helpers/node.ts";
@@ -22,4 +23,14 @@ test("a path that somebody takes away is back, and counted", async () => {
   await until("it is back", async () => (await node.exec("ip", ["route"])).stdout.includes("10.244.2.0/24 via"));
   const { stdout } = await node.exec("bridge", ["fdb", "show", "dev", "tenon.7"]);
   expect(stdout).toContain("dst 192.0.2.2");
+
+  // Begun anew while its source is gone, it still knows what there was.
+  await agent.signal("SIGKILL");
+  await agent.ended();
+  await rm(file);
+  await using again = await startAgent(node, config);
+  await until("it answers", async () => (await again.get("/healthz")).status === 200);
+  await node.exec("ip", ["route", "del", "10.244.2.0/24"]);
+  await until("it is back", async () => (await node.exec("ip", ["route"])).stdout.includes("10.244.2.0/24 via"));
+  expect((await again.get("/readyz")).status).toBe(503);
 });
