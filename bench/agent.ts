@@ -163,7 +163,7 @@ async function measureChanges(change: Change, changes: number): Promise<number[]
 }
 
 async function inside(): Promise<void> {
-  const dir = mkdtempSync(join(resolve(flags.state), "tenon-agent-"));
+  const dir = resolve(flags.state);
   const children: Bun.Subprocess[] = [];
   try {
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run");
@@ -217,7 +217,6 @@ async function inside(): Promise<void> {
   } finally {
     for (const child of children) child.kill("SIGKILL");
     await Promise.all(children.map((child) => child.exited));
-    rmSync(dir, { recursive: true, force: true });
   }
 }
 
@@ -232,5 +231,10 @@ if (!existsSync(flags.command)) {
 // The node dies with this process, as those of run.ts do.
 const node =
   "setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private";
-const again = [process.execPath, import.meta.path, ...process.argv.slice(2), "--inside"];
-process.exit(await Bun.spawn([...node.split(" "), ...again], { stdin: "ignore", stdout: "inherit" }).exited);
+const dir = mkdtempSync(join(resolve(flags.state), "tenon-agent-"));
+const again = [process.execPath, import.meta.path, ...process.argv.slice(2), "--state", dir, "--inside"];
+const running = Bun.spawn([...node.split(" "), ...again], { stdin: "ignore", stdout: "inherit" });
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => running.kill("SIGKILL"));
+const status = await running.exited;
+rmSync(dir, { recursive: true, force: true });
+process.exit(status);
