@@ -133,7 +133,9 @@ describe("a machine that fails", () => {
 
   test("because its kernel panics says so with the kernel's words", async () => {
     const run = runInVm({ kernel: "6.1", script: "echo c > /proc/sysrq-trigger; sleep 600" });
-    await expect(run).rejects.toThrow(/: the machine stopped\n[\s\S]*(sysrq(_handle_| triggered )crash|Kernel Offset)/i);
+    await expect(run).rejects.toThrow(
+      /: the machine stopped\n[\s\S]*(sysrq(_handle_| triggered )crash|Kernel Offset)/i,
+    );
   }, 180_000);
 
   test("for want of a program says what to install", async () => {
