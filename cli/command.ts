@@ -83,6 +83,26 @@ export function command<const O extends Readonly<Record<string, Option>>>(spec: 
 /** The option that every command which tells something has. */
 export const json = { json: { about: "for programs: one JSON document" } } as const;
 
+/** Where runtimes keep the results of ADD. */
+export const caches = {
+  cache: {
+    value: "FOLDER",
+    word: "directory",
+    several: true,
+    about: "of runtimes' results; default: /var/lib/cni/results",
+  },
+} as const;
+
+/** Where host-local keeps its reservations. */
+export const dataDirs = {
+  "data-dir": {
+    value: "FOLDER",
+    word: "directory",
+    several: true,
+    about: "of host-local's reservations; default: /var/lib/cni/networks",
+  },
+} as const;
+
 /** Prints a value as JSON. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);

@@ -21,7 +21,7 @@ import { hostLinkName } from "../lib/cni/identity.ts";
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
-import { dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
+import { containerEnd, dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
 import { ensureGatewayAddress, firstAddress, listAddresses } from "../lib/ip/address.ts";
 import {
   createVeth,
@@ -44,7 +44,7 @@ import {
   removeMasquerade,
   sweepMasquerade,
 } from "../lib/ip/masquerade.ts";
-import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
 import {
   hasReferenceMasquerade,
@@ -279,17 +279,11 @@ function check(request: BridgeRequest): void {
   if (bridge?.info?.kind !== "bridge") throw differs(`bridge "${conf.bridge}": there is no bridge of that name`);
   if (conf.promiscMode && !isPromiscuous(bridge)) throw differs(`bridge "${conf.bridge}": it is not promiscuous`);
   inPod(netns, (pod) => {
-    const inner = findLink(pod, ifname);
-    if (!inner) throw differs(`link "${ifname}": it is not in the container`);
-    const mac = prevResult.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox === netns)?.mac;
-    if (mac && mac.toLowerCase() !== inner.mac)
-      throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
+    const { inner, outer } = findPair(pod, ifname, containerEnd(prevResult, ifname, netns)?.mac);
     if (isUp(inner) === conf.disableContainerInterface) {
       throw differs(`link "${ifname}": it is ${isUp(inner) ? "up" : "down"}`);
     }
-    // By index, so that pairs that another suite made pass too.
-    const outer = inner.link === undefined ? undefined : findLink(host, inner.link);
-    if (outer?.info?.kind !== "veth" || outer.master !== bridge.index) {
+    if (outer.master !== bridge.index) {
       throw differs(`link "${ifname}": its other end is no port of bridge "${conf.bridge}"`);
     }
     if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
@@ -316,7 +310,7 @@ function del(request: BridgeRequest): void {
     },
     () => {
       // With the address of the frame that passes there is nothing to search for.
-      const own = prevResult?.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox)?.mac;
+      const own = containerEnd(prevResult, ifname)?.mac;
       if (conf.macspoofchk) removeSpoofCheck(host, { label, port: hostName, mac: own });
     },
     () => {
@@ -356,8 +350,7 @@ const missing = (what: string) => new CniError(codes.checkFailed, `Cannot find $
 function parts(request: BridgeRequest): Part[] {
   const { conf, network, ifname, prevResult = {} } = request;
   const { bridge, hostName, label, port, vlans, keepDefaultVlan, isGateway } = wanted(request);
-  const macOf = (name: string, inside: boolean) =>
-    prevResult.interfaces?.find((one) => one.name === name && !!one.sandbox === inside)?.mac;
+  const known = prevResult.interfaces?.find(({ name, sandbox }) => name === bridge.name && !sandbox);
   const ips = ownIps(prevResult, ifname);
   const addresses = ips.map(({ address }) => address);
   const pair = { hostName, label, ifname, mtu: conf.mtu || undefined, result: prevResult };
@@ -376,7 +369,7 @@ function parts(request: BridgeRequest): Part[] {
           throw missing(`bridge "${bridge.name}" as it was`);
       },
       // With the MAC address that pods know it by.
-      ensure: () => ensureBridge(host, { ...bridge, mac: macOf(bridge.name, false) }),
+      ensure: () => ensureBridge(host, { ...bridge, mac: known?.mac }),
     },
     {
       kind: "port",
@@ -423,7 +416,7 @@ function parts(request: BridgeRequest): Part[] {
   if (conf.ipMasq && addresses.length > 0) {
     list.push(masqueradePart(host, { network, label, addresses, exempt: conf.masqExempt }));
   }
-  const mac = macOf(ifname, true);
+  const mac = containerEnd(prevResult, ifname)?.mac;
   if (conf.macspoofchk && mac) {
     const guard = { label, port: hostName, mac };
     list.push({

@@ -7,8 +7,8 @@ import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/erro
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
-import { dnsConf, type IpConfig, type Result } from "../lib/cni/result.ts";
-import { findLink, isUp, removeLink, setLinkUp, theLink } from "../lib/ip/link.ts";
+import { containerEnd, dnsConf, type IpConfig, type Result } from "../lib/cni/result.ts";
+import { isUp, removeLink, setLinkUp, theLink } from "../lib/ip/link.ts";
 import {
   checkMasquerade,
   ensureMasquerade,
@@ -16,7 +16,7 @@ import {
   removeMasquerade,
   sweepMasquerade,
 } from "../lib/ip/masquerade.ts";
-import { labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, host, inPod } from "../lib/ip/pod.ts";
 import { assertHostEnd, assertPodEnd, configureHostEnd, configurePodEnd, type Ip } from "../lib/ip/point-to-point.ts";
 import {
@@ -91,15 +91,8 @@ function check(request: PtpRequest): void {
   if (!prevResult) throw badConfig("prevResult", undefined, "CHECK needs the result of ADD");
   const mine = ownIps(prevResult, ifname);
   inPod(netns, (pod) => {
-    const inner = findLink(pod, ifname);
-    if (!inner) throw differs(`link "${ifname}": it is not in the container`);
-    const mac = prevResult.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox === netns)?.mac;
-    if (mac && mac.toLowerCase() !== inner.mac)
-      throw differs(`link "${ifname}": its MAC address is ${inner.mac}, not ${mac}`);
+    const { inner, outer } = findPair(pod, ifname, containerEnd(prevResult, ifname, netns)?.mac);
     if (!isUp(inner)) throw differs(`link "${ifname}": it is down`);
-    // By index, so that pairs that another suite made pass too.
-    const outer = inner.link === undefined ? undefined : findLink(host, inner.link);
-    if (outer?.info?.kind !== "veth") throw differs(`link "${ifname}": its other end is not on the host`);
     if (!isUp(outer)) throw differs(`link "${outer.name}": it is down`);
     assertConfigured(pod, inner.index, { ips: mine, routes: prevResult.routes });
     // What has no gateway is a later plugin's.

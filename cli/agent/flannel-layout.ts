@@ -9,7 +9,7 @@ import { formatCidr, ipToNumber, networkOf, numberToIp, parseCidr } from "../../
 import { macOf } from "../../lib/peers/device.ts";
 import type { PeerNode } from "../../lib/peers/snapshot.ts";
 import { Subnets } from "./claim.ts";
-import { type Layout, putOnce, type Session } from "./layout.ts";
+import { type Layout, type Session, takeKey } from "./layout.ts";
 import { readNode } from "./records.ts";
 import type { Range } from "./settings.ts";
 
@@ -92,18 +92,8 @@ export function flannelLayout({ prefix, network, subnetFile, adopt }: FlannelPla
     });
   }
 
-  async function take({ client, lease, self }: Session, key: string, value: string): Promise<boolean> {
-    const { succeeded, responses } = await client
-      .if(key, "Create", "==", 0)
-      .then(client.put(key).value(value).lease(lease))
-      .else(client.get(key))
-      .commit();
-    if (succeeded) return true;
-    const there = responses[0]!.response_range!.kvs[0]!.value.toString();
-    if (!isOf(there, self.addresses)) return false;
-    await putOnce({ client, lease }, key, value);
-    return true;
-  }
+  const take = (session: Session, subnets: readonly string[], value: string) =>
+    takeKey(session, nodes + keyOfSubnets(subnets), value, (there) => isOf(there, session.self.addresses));
 
   async function claim(
     session: Session,
@@ -116,7 +106,7 @@ export function flannelLayout({ prefix, network, subnetFile, adopt }: FlannelPla
       subnets.length === config.ranges.length &&
       config.ranges.every((range, at) => new Subnets(range).holds(subnets[at]!));
     for (const subnets of [known ?? [], memory.subnets, await readSubnetFile(subnetFile)])
-      if (fits(subnets) && (await take(session, nodes + keyOfSubnets(subnets), value))) return subnets;
+      if (fits(subnets) && (await take(session, subnets, value))) return subnets;
     for (let tries = 0; tries < TRIES; tries++) {
       const { kvs } = await client.getAll().prefix(nodes).exec();
       const subnets = config.ranges.map((range) => {
@@ -128,7 +118,7 @@ export function flannelLayout({ prefix, network, subnetFile, adopt }: FlannelPla
           throw new Error(`Cannot join network "${network}": all subnets of ${range.cidr} are taken`);
         return subnet;
       });
-      if (await take(session, nodes + keyOfSubnets(subnets), value)) {
+      if (await take(session, subnets, value)) {
         say(`${network}: claimed ${subnets.join(" and ")}`);
         return subnets;
       }

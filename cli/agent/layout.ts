@@ -27,6 +27,24 @@ export interface Layout {
   join(session: Session): Promise<string>;
 }
 
+/** Takes a key for this node if it is free or, going by its value, this node's own; whether it is this node's now. */
+export async function takeKey(
+  { client, lease }: Pick<Session, "client" | "lease">,
+  key: string,
+  value: string,
+  isOwn: (there: string) => boolean,
+): Promise<boolean> {
+  const { succeeded, responses } = await client
+    .if(key, "Create", "==", 0)
+    .then(client.put(key).value(value).lease(lease))
+    .else(client.get(key))
+    .commit();
+  if (succeeded) return true;
+  if (!isOwn(responses[0]!.response_range!.kvs[0]!.value.toString())) return false;
+  await putOnce({ client, lease }, key, value);
+  return true;
+}
+
 /** Puts a value under a lease, unless it is there so already. */
 export async function putOnce(
   { client, lease }: Pick<Session, "client" | "lease">,

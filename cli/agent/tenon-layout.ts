@@ -5,7 +5,7 @@
 // Claims and nodes are under the node's lease. Only its renewal is a heartbeat, and no other node hears of that.
 import type { PeerNode } from "../../lib/peers/snapshot.ts";
 import { Subnets } from "./claim.ts";
-import { type Layout, putOnce, type Session } from "./layout.ts";
+import { type Layout, putOnce, type Session, takeKey } from "./layout.ts";
 import { readNode } from "./records.ts";
 import type { Range } from "./settings.ts";
 
@@ -51,20 +51,11 @@ export function tenonLayout(prefix: string, network: string, ranges: readonly Ra
       throw new Error(`Cannot join network "${network}": another machine is node "${self.name}" and alive`);
   }
 
-  /** Takes the claim if it is free or this node's own; whether it is this node's now. */
-  async function take({ client, lease, memory, self }: Session, subnet: string): Promise<boolean> {
-    const key = subnetKey(subnet);
-    const value = JSON.stringify({ node: self.name, id: memory.id });
-    const { succeeded, responses } = await client
-      .if(key, "Create", "==", 0)
-      .then(client.put(key).value(value).lease(lease))
-      .else(client.get(key))
-      .commit();
-    if (succeeded) return true;
-    if (!isOwn(responses[0]!.response_range!.kvs[0]!.value.toString(), self.name)) return false;
-    await putOnce({ client, lease }, key, value);
-    return true;
-  }
+  const take = (session: Session, subnet: string) => {
+    const { name: node } = session.self;
+    const value = JSON.stringify({ node, id: session.memory.id });
+    return takeKey(session, subnetKey(subnet), value, (there) => isOwn(there, node));
+  };
 
   async function claim(session: Session, range: Range): Promise<string> {
     const { client, memory, self, say } = session;

@@ -1,5 +1,5 @@
 // tenon explain: the way of a packet from a pod to somebody, as the kernel would lead it, and where it would stop.
-import { command, json, printJson, table, UsageError } from "../command.ts";
+import { caches, command, json, printJson, table, UsageError } from "../command.ts";
 import { type Endpoint, findEndpoint, splitPort, UnknownEndpoint } from "../explain/endpoint.ts";
 import { explain as wayOf } from "../explain/walk.ts";
 import { Caches } from "../heal/attachments.ts";
@@ -13,12 +13,7 @@ export const explain = command({
   operands: "pod",
   options: {
     udp: { about: "ask for a UDP port; default: TCP" },
-    cache: {
-      value: "FOLDER",
-      word: "directory",
-      several: true,
-      about: "of runtimes' results; default: /var/lib/cni/results",
-    },
+    ...caches,
     ...json,
   },
   more: `POD and WHOM: a container's id or the beginning of it, a pod's NAME or NAMESPACE/NAME, an address, the path of a

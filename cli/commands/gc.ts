@@ -1,6 +1,6 @@
 // tenon gc: what pods that are gone have left on this node, and its removal.
 import { livingAddresses } from "../../lib/ipam/living.ts";
-import { command, json, printJson, table } from "../command.ts";
+import { command, dataDirs, json, printJson, table } from "../command.ts";
 import type { Found } from "../heal/found.ts";
 import { look, sweep } from "../heal/sweep.ts";
 
@@ -11,12 +11,7 @@ export const gc = command({
     "dry-run": { short: "n", about: "look only" },
     network: { value: "NAME", word: "network", several: true, about: "of these networks alone" },
     "plugin-dir": { value: "FOLDER", word: "directory", several: true, about: "of plugins; default: /opt/cni/bin" },
-    "data-dir": {
-      value: "FOLDER",
-      word: "directory",
-      several: true,
-      about: "of host-local's reservations; default: /var/lib/cni/networks",
-    },
+    ...dataDirs,
     state: { value: "FILE", word: "file", about: "who has been silent since when; default: /var/lib/tenon/sweep.json" },
     living: { about: "for the agent: nothing but the addresses in use in this node's namespaces, as numbers" },
     ...json,
@@ -25,22 +20,14 @@ export const gc = command({
 at least. If a runtime cannot be asked, or knows nothing, or too many are dead at once, nothing is removed.
 
 Exit status: 0, nothing is left or all of it was removed; 1, something is left, or nothing could be told.`,
-  async run({
-    "dry-run": dry = false,
-    network = [],
-    "plugin-dir": plugins,
-    "data-dir": dataDirs,
-    state,
-    living,
-    json,
-  }) {
+  async run({ "dry-run": dry = false, network = [], "plugin-dir": plugins, "data-dir": folders, state, living, json }) {
     if (living) {
       process.stdout.write([...livingAddresses(), "all"].join("\n"));
       return 0;
     }
     const options = {
       ...(plugins ? { plugins } : {}),
-      ...(dataDirs ? { dataDirs } : {}),
+      ...(folders ? { dataDirs: folders } : {}),
       ...(state ? { state } : {}),
     };
     const report = await look(options, dry);

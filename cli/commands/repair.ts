@@ -1,6 +1,6 @@
 // tenon repair: once what the agent does all the time.
 
-import { command, json, printJson, table } from "../command.ts";
+import { caches, command, json, printJson, table } from "../command.ts";
 import { type Attachment, Caches } from "../heal/attachments.ts";
 import { Peers } from "../heal/peers.ts";
 import { type Repair, repairAll, repairParts } from "../heal/repair.ts";
@@ -10,12 +10,7 @@ export const repair = command({
   name: "repair",
   summary: "brings back what others took away from pods and networks on this host, once",
   options: {
-    cache: {
-      value: "FOLDER",
-      word: "directory",
-      several: true,
-      about: "of runtimes' results; default: /var/lib/cni/results",
-    },
+    ...caches,
     attachment: {
       value: "NETWORK/CONTAINER/INTERFACE",
       several: true,

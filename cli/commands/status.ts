@@ -1,5 +1,5 @@
 // tenon status: what is programmed on this node, what differs from the kernel, and since when.
-import { ago, command, json, printJson, table } from "../command.ts";
+import { ago, caches, command, dataDirs, json, printJson, table } from "../command.ts";
 import { askAgent } from "../status/agent.ts";
 import { type AttachmentState, listAttachments } from "../status/attachments.ts";
 import { isWell, type PeerNetwork, peerNetworks } from "../status/peers.ts";
@@ -26,25 +26,15 @@ export const status = command({
   takes: "[NETWORK...]",
   operands: "network",
   options: {
-    cache: {
-      value: "FOLDER",
-      word: "directory",
-      several: true,
-      about: "of runtimes' results; default: /var/lib/cni/results",
-    },
-    "data-dir": {
-      value: "FOLDER",
-      word: "directory",
-      several: true,
-      about: "of host-local's reservations; default: /var/lib/cni/networks",
-    },
+    ...caches,
+    ...dataDirs,
     agent: { value: "ADDRESS:PORT", about: "where the agent answers; default: 127.0.0.1:9811" },
     ...json,
   },
   more: "Nothing is changed. Exit status 1 if anything is not as it should be; tenon repair and tenon gc do something about it.",
-  async run({ cache = ["/var/lib/cni/results"], "data-dir": dataDirs = ["/var/lib/cni/networks"], agent, json }, only) {
+  async run({ cache = ["/var/lib/cni/results"], "data-dir": folders = ["/var/lib/cni/networks"], agent, json }, only) {
     const [{ attachments, problem }, asked] = await Promise.all([
-      listAttachments({ caches: cache, dataDirs, only }),
+      listAttachments({ caches: cache, dataDirs: folders, only }),
       askAgent(agent ?? "127.0.0.1:9811"),
     ]);
     const networks = peerNetworks(only);

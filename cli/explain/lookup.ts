@@ -1,8 +1,7 @@
 // Questions to the kernel that only an explanation asks: the way of a packet that comes in by a link, who is a neighbour, where
 // a MAC address lives, who listens. RFC 3549 section 3.1.1; linux/rtnetlink.h struct rtmsg, linux/neighbour.h.
 import { readSysctl } from "../../lib/ip/sysctl.ts";
-import { attrs, ip, u32 } from "../../lib/netlink/attr.ts";
-import { familyOf, parseIp } from "../../lib/netlink/inet.ts";
+import { parseIp } from "../../lib/netlink/inet.ts";
 import {
   dumpForwarding,
   dumpNeighbours,
@@ -11,13 +10,10 @@ import {
   readForwarding,
   readNeighbour,
 } from "../../lib/netlink/rtnl/neighbour.ts";
+import { findPath, type Packet } from "../../lib/netlink/rtnl/path.ts";
 import { type Route, readRoutes } from "../../lib/netlink/rtnl/route.ts";
-import type { Message } from "../../lib/netlink/socket.ts";
 import type { Namespace } from "../../lib/netns/netns.ts";
 import { readTextIfAny } from "../../lib/sys/file.ts";
-
-const RTM_GETROUTE = 26;
-const fields = attrs({ destination: [1, ip], source: [2, ip], input: [3, u32] });
 
 /** RTN_*: what a route is for. */
 export const kinds = {
@@ -44,38 +40,12 @@ const states: [bit: number, name: string][] = [
 export const stateOf = ({ state = 0 }: Pick<Neighbour, "state">): string =>
   states.find(([bit]) => state & bit)?.[1] ?? "unknown";
 
-/** A packet: where it goes, and whence, if that is known; the link it comes in by, or none for the host's own. */
-export interface Packet {
-  to: string;
-  from?: string;
-  input?: number;
-}
-
 /** The route of a packet, or the errno by which the kernel refuses it. */
 export function routeOf(ns: Namespace, packet: Packet): Route | { refused: string } {
-  const [reply] = ns.route.try(question(packet));
+  const [reply] = ns.route.try(findPath(packet));
   if (reply!.error) return { refused: reply!.error.code };
   const [route] = reply!.answers.flatMap(readRoutes);
   return route ?? { refused: "ENETUNREACH" };
-}
-
-function question({ to: destination, from: source, input }: Packet): Message {
-  const target = parseIp(destination);
-  const sender = source === undefined ? undefined : parseIp(source);
-  if (!target || (source !== undefined && !sender))
-    throw new TypeError(`Cannot ask for the way from "${source}" to "${destination}": not addresses`);
-  return {
-    label: `find the path to ${destination}`,
-    type: RTM_GETROUTE,
-    flags: 0,
-    write(to) {
-      to.u8(familyOf(target));
-      to.u8(target.length * 8);
-      to.u8(sender ? sender.length * 8 : 0);
-      to.skip(9);
-      fields.write(to, { destination, source, input });
-    },
-  };
 }
 
 /**

@@ -48,6 +48,13 @@ export interface Result {
   dns?: Dns;
 }
 
+/** The container's end of an interface, in any namespace or in `sandbox`. */
+export function containerEnd(result: Result | undefined, ifname: string, sandbox?: string): Interface | undefined {
+  return result?.interfaces?.find(
+    (one) => one.name === ifname && one.sandbox && (sandbox === undefined || one.sandbox === sandbox),
+  );
+}
+
 /** A route in a configuration or result. */
 export const routeConf = config({
   dst: [cidrText, { required: true }, "network that the route leads to"],

@@ -73,6 +73,20 @@ export function macOf(address: string | undefined, label: string): string {
 }
 
 /**
+ * The pair whose inner end is `ifname` in the pod, with the MAC address that ADD told, if it told one: by index, so that pairs
+ * that another suite made pass too. Throws, code 101, what is missing or different.
+ */
+export function findPair(pod: Namespace, ifname: string, mac: string | undefined): { inner: Link; outer: Link } {
+  const differs = (what: string) => new CniError(codes.checkFailed, `Cannot use link "${ifname}": ${what}`);
+  const inner = findLink(pod, ifname);
+  if (!inner) throw differs("it is not in the container");
+  if (mac && mac.toLowerCase() !== inner.mac) throw differs(`its MAC address is ${inner.mac}, not ${mac}`);
+  const outer = inner.link === undefined ? undefined : findLink(host, inner.link);
+  if (outer?.info?.kind !== "veth") throw differs("its other end is not on the host");
+  return { inner, outer };
+}
+
+/**
  * Removes an attachment's pair, wherever it is found; returns when both ends are unlisted. False: there was none by that
  * name, so that whatever is left of the attachment may be another suite's.
  */

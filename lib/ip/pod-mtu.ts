@@ -1,7 +1,7 @@
 // The MTU of a pod that somebody else's plugin attached: lowered, at both ends, to what a tunnel leaves of it.
 import { CniError, codes } from "../cni/errors.ts";
 import type { Attachment, Part } from "../cni/request.ts";
-import type { Interface, Result } from "../cni/result.ts";
+import { containerEnd, type Interface, type Result } from "../cni/result.ts";
 import { changeLink } from "../netlink/rtnl/link.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { findLink, type Link } from "./link.ts";
@@ -20,17 +20,12 @@ function innerLink(pod: Namespace, ifname: string): Link {
   return link;
 }
 
-/** The pod's interface as the result has it. */
-function ownInterface({ interfaces = [] }: Result, { ifname, netns }: PodEnd): Interface | undefined {
-  return interfaces.find(({ name, sandbox }) => name === ifname && sandbox === netns);
-}
-
 /**
  * Makes the pod's link and the host's end of it carry `mtu` bytes at most; less is left as it is. The result says so where it
  * tells of MTUs. A result that says already that the pod has no more is believed.
  */
 export function lowerMtu(host: Namespace, end: PodEnd, result: Result, mtu: number): Result {
-  const told = ownInterface(result, end)?.mtu;
+  const told = containerEnd(result, end.ifname, end.netns)?.mtu;
   if (told !== undefined && told <= mtu) return result;
   const lowered = inPod(end.netns, (pod) => {
     const inner = innerLink(pod, end.ifname);
@@ -70,7 +65,7 @@ export function mtuPart(
 ): Part {
   const { hostName } = namesOf(request);
   const { ifname, prevResult } = request;
-  const netns = prevResult?.interfaces?.find(({ name, sandbox }) => name === ifname && sandbox)?.sandbox;
+  const netns = containerEnd(prevResult, ifname)?.sandbox;
   return {
     kind: "link",
     name: `${hostName}, MTU`,

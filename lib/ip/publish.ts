@@ -92,7 +92,7 @@ function prepare(connection: Connection, want: Wanted): Message[] {
 
 /** Lets packets of 127.0.0.0/8 leave by the link that leads to the pod, as answers must come in by it. */
 function routeLoopback(ns: Namespace, address: string): void {
-  const [answer] = ns.route.try(findPath(address))[0]!.answers;
+  const [answer] = ns.route.try(findPath({ to: address }))[0]!.answers;
   const index = answer && readRoutes(answer)[0]?.link; // none: no other packet gets there either
   const link = index === undefined ? undefined : findLink(ns, index);
   if (!link?.name) return;

@@ -2,7 +2,7 @@
 // runtime remembers. Addresses are those that the pod has, so nobody who gives addresses is asked.
 import { transaction } from "../cni/errors.ts";
 import type { Part } from "../cni/request.ts";
-import type { Interface, Result } from "../cni/result.ts";
+import { containerEnd, type Result } from "../cni/result.ts";
 import { status } from "../sys/file.ts";
 import { SystemError } from "../sys/libc.ts";
 import { findLink, removeLink, theLink } from "./link.ts";
@@ -19,16 +19,12 @@ export interface Pair {
   result: Result;
 }
 
-/** The pod's end as the result has it. */
-const endOf = ({ interfaces }: Result, ifname: string): Interface | undefined =>
-  interfaces?.find(({ name, sandbox }) => name === ifname && sandbox);
-
 /**
  * Whether the namespace of a result's pod is still there. A process's (/proc/PID/ns/net) counts as gone: the number may be
  * another process's by now, after a restart of the host it is.
  */
 export function isPodThere(result: Result, ifname: string): boolean {
-  const path = endOf(result, ifname)?.sandbox;
+  const path = containerEnd(result, ifname)?.sandbox;
   if (path === undefined || path.startsWith("/proc/")) return false;
   try {
     const [there, own] = [status(path), status("/proc/self/ns/net")];
@@ -52,7 +48,7 @@ export function pairPart(pair: Pair, configure: (pod: Namespace, index: number) 
     inside: true,
     check: () => theLink(host, hostName),
     ensure: () => {
-      const end = endOf(result, ifname);
+      const end = containerEnd(result, ifname);
       if (!end || !isPodThere(result, ifname)) return;
       inPodIfAny(end.sandbox!, (pod) => {
         if (findLink(host, hostName) || findLink(pod, ifname)) return;

@@ -12,7 +12,7 @@ const IP6_RT_PRIO_ADDRCONF = 256;
 /** Throws, with code 101, unless packets to the address leave by the link of that index. */
 export function assertPath(ns: Namespace, link: number, address: string): void {
   const ip = address.split("/")[0]!;
-  const [answer] = ns.route.try(findPath(ip))[0]!.answers;
+  const [answer] = ns.route.try(findPath({ to: ip }))[0]!.answers;
   const by = answer && readRoutes(answer)[0]?.link;
   if (by !== link) throw new CniError(codes.checkFailed, `Cannot find a route to ${ip} by link ${link}`);
 }

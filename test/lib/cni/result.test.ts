@@ -1,7 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { CniError, codes } from "../../../lib/cni/errors.ts";
-import { assertOnePerFamily, newest, type Result, readResult, versions, writeResult } from "../../../lib/cni/result.ts";
+import {
+  assertOnePerFamily,
+  containerEnd,
+  newest,
+  type Result,
+  readResult,
+  versions,
+  writeResult,
+} from "../../../lib/cni/result.ts";
 import { addresses } from "../../helpers/bytes.ts";
 
 function refusal(body: () => unknown): CniError {
@@ -262,6 +270,15 @@ test.each(versions.flatMap((from) => versions.map((to) => [from, to] as const)))
     expect(readResult(JSON.parse(text), to)).toEqual(readResult(JSON.parse(writeResult(left[from]!, to)), to));
   },
 );
+
+test("the container's end is found by its name and namespace, never the host's", () => {
+  const mac = "02:00:00:00:00:02";
+  expect(containerEnd(result, "eth0")).toMatchObject({ mac });
+  expect(containerEnd(result, "eth0", "/run/netns/a")).toMatchObject({ mac });
+  expect(containerEnd(result, "eth0", "/run/netns/b")).toBeUndefined();
+  expect(containerEnd(result, "cni0")).toBeUndefined();
+  expect(containerEnd(undefined, "eth0")).toBeUndefined();
+});
 
 describe("an empty result", () => {
   test.each([

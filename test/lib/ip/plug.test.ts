@@ -7,7 +7,7 @@ import { makeNode, type Node } from "../../helpers/node.ts";
 const source = resolve(import.meta.dir, "../../../lib");
 const imports = `
 import { inPod, host } from "${source}/ip/pod.ts";
-import { namesOf, plugPod, sweepPods, unplugPod } from "${source}/ip/plug.ts";
+import { findPair, namesOf, plugPod, sweepPods, unplugPod } from "${source}/ip/plug.ts";
 const attachment = (containerId, network = "net", ifname = "eth0") => ({ network, containerId, ifname });
 const plug = (attachment, path, more = {}) =>
   inPod(path, (pod) => plugPod(pod, { ...namesOf(attachment), ifname: attachment.ifname, ...more }));
@@ -53,6 +53,27 @@ test("a pair has its names, addresses, MTU and alias; the host's end is up and t
   expect(inner.flags).not.toContain("UP");
   const { stdout } = await node.exec("sysctl", ["-n", `net.ipv6.conf.${outer.ifname}.accept_ra`]);
   expect(stdout).toBe("0");
+});
+
+test("a pair is found from the pod's end; what is missing or different is said", async () => {
+  await using node = await makeNode("plug");
+  const pod = await node.netns("pod");
+  await run(node, `plug(attachment("c1"), "${pod.path}", { address: "10.0.0.2/24" })`);
+  const find = (ifname: string, mac?: string) =>
+    run(
+      node,
+      `try {
+         const { inner, outer } = inPod("${pod.path}", (pod) => findPair(pod, "${ifname}", ${JSON.stringify(mac)}));
+         console.log(JSON.stringify([inner.name, outer.name]));
+       } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,
+    );
+  const { hostName } = namesOf({ network: "net", containerId: "c1", ifname: "eth0" });
+  expect(await find("eth0", "0A:58:0A:00:00:02")).toEqual(["eth0", hostName]);
+  expect(await find("eth0")).toEqual(["eth0", hostName]);
+  const refused = (text: string) => ({ code: 101, message: expect.stringContaining(text) });
+  expect(await find("eth1")).toEqual(refused('"eth1": it is not in the container'));
+  expect(await find("eth0", "02:00:00:00:00:09")).toEqual(refused("its MAC address is 0a:58:0a:00:00:02, not"));
+  expect(await find("lo")).toEqual(refused('"lo": its other end is not on the host'));
 });
 
 test("a taken interface name is refused by name; a pair left in an earlier namespace is replaced", async () => {

@@ -23,12 +23,12 @@ test.each([
      fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 02`,
   ],
 ])("the path to %s is asked for as ip-route(8) does", (address, bytes) => {
-  expect(findPath(address)).toMatchObject({ label: `find the path to ${address}`, type: 26, flags: 0 });
-  expect(rows(bodyOf(findPath(address)))).toEqual(rows(hex(bytes)));
+  expect(findPath({ to: address })).toMatchObject({ label: `find the path to ${address}`, type: 26, flags: 0 });
+  expect(rows(bodyOf(findPath({ to: address })))).toEqual(rows(hex(bytes)));
 });
 
 test("what is no address is a TypeError", () => {
-  expect(() => findPath("10.1.0.0/24")).toThrow(TypeError);
+  expect(() => findPath({ to: "10.1.0.0/24" })).toThrow(TypeError);
 });
 
 test("the kernel names the link, and refuses what it cannot reach", async () => {
@@ -37,11 +37,11 @@ test("the kernel names the link, and refuses what it cannot reach", async () => 
   try {
     const index = JSON.parse((await node.exec("ip", ["-j", "link", "show", "eth0"])).stdout)[0].ifindex;
     for (const address of uplink.outside) {
-      const [reply] = ns.route.request(findPath(address));
+      const [reply] = ns.route.request(findPath({ to: address }));
       expect(readRoutes(reply!.answers[0]!)[0]).toMatchObject({ link: index });
     }
     await node.exec("ip", ["route", "flush", "dev", "eth0"]);
-    expect(ns.route.try(findPath("10.9.9.9"))[0]!.error?.code).toBe("ENETUNREACH");
+    expect(ns.route.try(findPath({ to: "10.9.9.9" }))[0]!.error?.code).toBe("ENETUNREACH");
   } finally {
     ns.close();
   }
