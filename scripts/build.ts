@@ -13,7 +13,7 @@ import { readAnew } from "./page-cache.ts";
 
 const { values } = parseArgs({
   options: {
-    out: { type: "string", default: "build/bin" },
+    out: { type: "string" },
     command: { type: "string" },
     registry: { type: "boolean", default: false },
     runtime: { type: "string" },
@@ -44,9 +44,14 @@ export function registry(names: readonly string[]): string {
   ].join("\n");
 }
 
-/** The generated main file of the image: the registry, handed to the common main line. */
-const mainFile =
-  'import { mainOf } from "../lib/cni/main.ts";\nimport { suite } from "./plugins.ts";\nmainOf(suite);\n';
+/** The generated main file of the image: what to load when it is called by which name. */
+async function mainFile(names: readonly string[]): Promise<string> {
+  const entries = names.map(async (name) => {
+    const { versions } = (await import(`../plugins/${name}.ts`)).plugin;
+    return `${JSON.stringify(name)}: { versions: ${JSON.stringify(versions)}, load: () => import("../plugins/${name}.ts") }`;
+  });
+  return `import { mainOf } from "../lib/cni/main.ts";\nawait mainOf({ ${(await Promise.all(entries)).join(", ")} });\n`;
+}
 
 /**
  * etcd3 reads its .proto files from beside itself when it is loaded, where a compiled executable has none: what it would have
@@ -74,6 +79,7 @@ async function compile(entry: string, outfile: string, runtime?: string, isShort
     minify: true,
     bytecode: true,
     format: "esm",
+    splitting: isShort,
     metafile: values.metafile !== undefined,
     plugins: [etcdProtocol],
     compile: {
@@ -99,7 +105,11 @@ async function compile(entry: string, outfile: string, runtime?: string, isShort
 }
 
 if (import.meta.main) {
-  const { out, command, runtime, standalone } = values;
+  const { out = "build/bin", command, runtime, standalone } = values;
+  if (command !== undefined && values.out !== undefined) {
+    process.stderr.write("Cannot build both at once: --out is of the plugins, --command the other executable\n");
+    process.exit(1);
+  }
   const names = await pluginNames();
   await mkdir("build", { recursive: true });
   await writeFile("build/plugins.ts", registry(names));
@@ -116,7 +126,7 @@ if (import.meta.main) {
     await compile(`plugins/${standalone}.ts`, `${out}/${standalone}`, runtime);
   } else {
     await mkdir(out, { recursive: true });
-    await writeFile("build/main.ts", mainFile);
+    await writeFile("build/main.ts", await mainFile(names));
     await compile("build/main.ts", `${out}/tenon-cni`, runtime);
     for (const name of names) {
       await rm(`${out}/${name}`, { force: true });

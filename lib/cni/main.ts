@@ -3,42 +3,86 @@ import { environment, programName } from "#ffi";
 import { readAll, type Status, status, writeAll } from "../sys/file.ts";
 import { exit } from "../sys/libc.ts";
 import { CniError, codes, toCniError } from "./errors.ts";
-import { assertVersion, makeRequest, type Plugin, readConfiguration, readVerb, type Suite } from "./request.ts";
+import {
+  anyCase,
+  assertVersion,
+  makeRequest,
+  type Plugin,
+  readConfiguration,
+  readVerb,
+  type Suite,
+} from "./request.ts";
 import { newest, versions, writeResult } from "./result.ts";
 import { serve } from "./serve.ts";
 
-/** Serves one request of `plugin` and ends the process. `suite` holds what it may delegate to in this process. */
-export function main(plugin: Plugin<any>, suite: Suite = {}): never {
+/** A plugin of the image, whose code comes when it is needed: a process pays for every function that it holds. */
+export interface Entry {
+  /** As the plugin says them: VERSION is answered without its code. */
+  versions?: readonly string[];
+  load(): Promise<{ plugin: Plugin<any> }>;
+}
+
+/** Serves one request of `plugin` and ends the process. */
+export function main(plugin: Plugin<any>): Promise<never> {
+  return answer(plugin.versions, async () => ({ plugin, suite: {} }));
+}
+
+/** Serves as the plugin whose name the process was called by. */
+export async function mainOf(entries: Readonly<Record<string, Entry>>): Promise<never> {
+  const name = calledAs();
+  const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
+  if (entry) {
+    return answer(entry.versions, async (json) => {
+      const { plugin } = await entry.load();
+      const suite: Record<string, Plugin<any>> = { [name]: plugin };
+      for (const type of typesWithin(json)) {
+        if (Object.hasOwn(entries, type)) suite[type] = (await entries[type]!.load()).plugin;
+      }
+      return { plugin, suite };
+    });
+  }
+  const names = Object.keys(entries).join(", ");
+  const error = new CniError(codes.badEnvironment, `Cannot run as "${name}": call me as one of ${names}`);
+  return finish(1, errorText(error, newest));
+}
+
+/** The name that the process was called by, without its folder. */
+function calledAs(): string {
+  return programName.slice(programName.lastIndexOf("/") + 1);
+}
+
+/** The plugins that a configuration names: its own, its IPAM, and with `chain` those of the list with theirs. */
+function typesWithin(json: Record<string, unknown>): string[] {
+  const list = anyCase(json, "plugins");
+  return [json, ...(Array.isArray(list) ? list : [])]
+    .flatMap((conf) => [conf, anyCase(conf ?? {}, "ipam")])
+    .map((conf: any) => anyCase(conf ?? {}, "type"))
+    .filter((type) => typeof type === "string");
+}
+
+/** Does what the environment and stdin ask; `load` brings the plugin, and what it may delegate to in this process. */
+async function answer(
+  spoken: readonly string[] = versions,
+  load: (json: Record<string, unknown>) => Promise<{ plugin: Plugin<any>; suite: Suite }>,
+): Promise<never> {
   let printed = "0.1.0";
   try {
-    if (!environment.CNI_COMMAND) return about(plugin);
+    if (!environment.CNI_COMMAND) return about(spoken);
     const verb = readVerb(environment);
     if (verb === "VERSION") {
-      const supportedVersions = plugin.versions ?? versions;
-      return finish(0, `${JSON.stringify({ cniVersion: newest, supportedVersions })}\n`);
+      return finish(0, `${JSON.stringify({ cniVersion: newest, supportedVersions: spoken })}\n`);
     }
     const stdin = readStdin();
     const json = readConfiguration(stdin);
-    assertVersion(verb, json.cniVersion, plugin.versions);
+    assertVersion(verb, json.cniVersion, spoken);
     printed = json.cniVersion;
     if (verb === "ADD" || verb === "DEL") assertForeignNamespace(environment.CNI_NETNS ?? "");
+    const { plugin, suite } = await load(json);
     const result = serve(plugin, makeRequest(plugin, verb, environment, json, stdin, suite));
     return finish(0, result ? writeResult(result, json.cniVersion) : "");
   } catch (error) {
     return finish(1, errorText(toCniError(error), printed));
   }
-}
-
-/** Serves as the plugin whose name the process was called by. */
-export function mainOf(suite: Suite): never {
-  const name = programName.slice(programName.lastIndexOf("/") + 1);
-  const plugin = Object.hasOwn(suite, name) ? suite[name] : undefined;
-  if (plugin) return main(plugin, suite);
-  const error = new CniError(
-    codes.badEnvironment,
-    `Cannot run as "${name}": call me as one of ${Object.keys(suite).join(", ")}`,
-  );
-  return finish(1, errorText(error, newest));
 }
 
 function readStdin(): Uint8Array {
@@ -73,10 +117,9 @@ function errorText({ code, message, details }: CniError, cniVersion: string): st
   return JSON.stringify({ cniVersion, code, msg: message, details }, null, 4);
 }
 
-function about(plugin: Plugin<any>): never {
-  const name = programName.slice(programName.lastIndexOf("/") + 1);
-  const spoken = (plugin.versions ?? versions).join(", ");
-  writeAll(2, new TextEncoder().encode(`CNI ${name} plugin of Tenon\nCNI protocol versions supported: ${spoken}\n`));
+function about(spoken: readonly string[]): never {
+  const said = `CNI ${calledAs()} plugin of Tenon\nCNI protocol versions supported: ${spoken.join(", ")}\n`;
+  writeAll(2, new TextEncoder().encode(said));
   exit(0);
 }
 

@@ -29,7 +29,8 @@ const plugin = {
   del: (request) => void does[request.conf.do](request),
 };
 const young = { ...plugin, versions: ["1.0.0", "1.1.0"] };
-if (process.env.SUITE) mainOf({ plugin, young });
+const entry = (plugin) => ({ versions: plugin.versions, load: async () => ({ plugin }) });
+if (process.env.SUITE) mainOf({ plugin: entry(plugin), young: entry(young) });
 else main(process.env.YOUNG ? young : plugin);
 `;
 
