@@ -26,17 +26,18 @@ const FEW = 8;
  * others. Undefined where more has changed, or anything is wrong: then the whole list has to be read, which says what.
  */
 export function readFew(list: readonly unknown[], before: readonly PeerNode[], self: string): PeerNode[] | undefined {
-  const byName = new Map<unknown, PeerNode>();
-  for (const node of before) byName.set(node.name, node);
+  const byName = new Map<unknown, number>();
+  for (const [at, { name }] of before.entries()) byName.set(name, at);
+  /** One that comes again is a change, and clashes. */
+  const met = new Uint8Array(before.length);
   const nodes: PeerNode[] = [];
   const changed: number[] = [];
   for (let at = 0; at < list.length; at++) {
     const one = list[at] as PeerNode | null;
-    // Out of the map with it: one that comes with its name again is a change, and clashes.
-    const old = byName.get(one?.name);
-    if (old && isAsKnown(one!, old)) {
-      nodes.push(old);
-      byName.delete(old.name);
+    const known = byName.get(one?.name);
+    if (known !== undefined && met[known] === 0 && isAsKnown(one!, before[known]!)) {
+      nodes.push(before[known]!);
+      met[known] = 1;
     } else {
       nodes.push(one as PeerNode);
       if (changed.push(at) > FEW) return undefined;
@@ -48,8 +49,13 @@ export function readFew(list: readonly unknown[], before: readonly PeerNode[], s
     return undefined;
   }
   if (!nodes.some(({ name }) => name === self)) return undefined;
-  for (const at of changed)
-    for (const node of nodes) if (node !== nodes[at] && clash(node, nodes[at]!)) return undefined;
+  // Of those that are known, what the list says is the same and has just been in hand.
+  const others = list.slice() as PeerNode[];
+  for (const at of changed) others[at] = nodes[at]!;
+  for (const at of changed) {
+    const clashes = clashWith(nodes[at]!);
+    for (const other of others) if (other !== nodes[at] && clashes(other)) return undefined;
+  }
   return nodes;
 }
 
@@ -63,17 +69,19 @@ function isAsKnown(json: PeerNode, node: PeerNode): boolean {
   );
 }
 
-function clash(a: PeerNode, b: PeerNode): boolean {
-  if (a.name === b.name) return true;
-  for (const address of a.addresses) if (b.addresses.includes(address)) return true;
-  for (const one of a.subnets) for (const other of b.subnets) if (overlap(one, other)) return true;
-  return false;
+/** Whether another node has the name, an address or a part of a network of this one. */
+function clashWith({ name, subnets, addresses }: PeerNode): (other: PeerNode) => boolean {
+  const own = subnets.map((text) => ({ text, six: text.includes(":"), length: text.slice(text.indexOf("/")) }));
+  // Networks of one size, as nearly all are, overlap only if they are the same.
+  const overlaps = (other: string) =>
+    own.some(({ text, six, length }) =>
+      other.endsWith(length) ? other === text : other.includes(":") === six && overlap(text, other),
+    );
+  return (other) =>
+    other.name === name || other.addresses.some((one) => addresses.includes(one)) || other.subnets.some(overlaps);
 }
 
-/** Whether networks overlap; those of one size, as nearly all are, only if they are the same. */
 function overlap(a: string, b: string): boolean {
-  if (a.includes(":") !== b.includes(":")) return false;
-  if (a.slice(a.indexOf("/")) === b.slice(b.indexOf("/"))) return a === b;
   const [one, other] = [parseCidr(a)!, parseCidr(b)!];
   return one.prefix < other.prefix ? contains(one, other.ip) : contains(other, one.ip);
 }

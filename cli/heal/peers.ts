@@ -9,7 +9,7 @@ import type { Paths } from "../../lib/peers/conf.ts";
 import { baseOf, deviceName } from "../../lib/peers/device.ts";
 import { protocol } from "../../lib/peers/entries.ts";
 import { repair } from "../../lib/peers/network.ts";
-import { loadSnapshot, type Snapshot } from "../../lib/peers/snapshot.ts";
+import { loadSnapshot, type PeerNode, type Snapshot } from "../../lib/peers/snapshot.ts";
 import { stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
 import type { Event } from "./events.ts";
 
@@ -20,9 +20,14 @@ export interface Source {
   snapshot?(paths: Paths): Snapshot | undefined;
 }
 
+/** So many names are sooner looked for among thousands of nodes than those are put into a set. */
+const FEW = 8;
+
 export class Peers {
   /** What networks' paths are made of, as events name it: subnets, their bases, addresses of nodes, the device. */
   readonly #known = new Map<string, Set<string>>();
+  /** How many names were looked for in this pass. */
+  #asked = 0;
   #networks: Paths[] = [];
   readonly #repair: (paths: Paths) => void;
   readonly #snapshot: (paths: Paths) => Snapshot | undefined;
@@ -73,6 +78,7 @@ export class Peers {
   /** After a pass: what it had to know is let go. */
   forget(): void {
     this.#known.clear();
+    this.#asked = 0;
   }
 
   /** All networks as parts, or those named. */
@@ -88,23 +94,40 @@ export class Peers {
   }
 
   #with(name: string): string[] {
-    return this.#networks.flatMap((paths) => (this.#names(paths).has(name) ? paths.network : []));
+    const isFew = this.#asked++ < FEW;
+    const knows = (paths: Paths) => (isFew ? this.#find(paths, name) : this.#names(paths).has(name));
+    return this.#networks.flatMap((paths) => (knows(paths) ? paths.network : []));
   }
 
+  /** One name, looked for from node to node. */
+  #find(paths: Paths, name: string): boolean {
+    if (paths.tunnel && name === deviceName(paths.tunnel.vni)) return true;
+    const begin = `${name}/`;
+    return this.#nodes(paths).some(
+      ({ subnets, addresses }) =>
+        addresses.includes(name) || subnets.some((subnet) => subnet === name || subnet.startsWith(begin)),
+    );
+  }
+
+  /** All of them at once. */
   #names(paths: Paths): Set<string> {
     const known = this.#known.get(paths.network);
     if (known) return known;
     const names = new Set<string>(paths.tunnel ? [deviceName(paths.tunnel.vni)] : []);
-    try {
-      for (const { subnets, addresses } of this.#snapshot(paths)?.nodes ?? []) {
-        for (const subnet of subnets) names.add(subnet).add(baseOf(subnet));
-        for (const address of addresses) names.add(address);
-      }
-    } catch {
-      // What cannot be read is told by who programmes it.
+    for (const { subnets, addresses } of this.#nodes(paths)) {
+      for (const subnet of subnets) names.add(subnet).add(baseOf(subnet));
+      for (const address of addresses) names.add(address);
     }
     this.#known.set(paths.network, names);
     return names;
+  }
+
+  #nodes(paths: Paths): readonly PeerNode[] {
+    try {
+      return this.#snapshot(paths)?.nodes ?? [];
+    } catch {
+      return []; // what cannot be read is told by who programmes it
+    }
   }
 }
 

@@ -34,7 +34,7 @@ test("through the tunnel: neighbours, where it leads to, and routes, in this ord
     "neighbour fe80::ff:fe00:2: 02:00:00:00:00:02",
     "forwarding 02:00:00:00:00:02: 198.51.100.2",
     "route 10.1.2.0/24 table 254 metric 0: via 10.1.2.0 dev 9 onlink src 192.0.2.1",
-    `route 198.51.100.2/32 table ${nodeTable(1)} metric 0: via 10.1.2.0 dev 9 onlink src 192.0.2.1`,
+    `route 198.51.100.2/32 table ${nodeTable(1)} metric 3: via 10.1.2.0 dev 9 onlink src 192.0.2.1`,
     "route fd00:2::/64 table 254 metric 1024: via fe80::ff:fe00:2 dev 9 onlink",
     `route 2001:db8::2/128 table ${nodeTable(1)} metric 1024: via fe80::ff:fe00:2 dev 9 onlink`,
   ]);
