@@ -1,7 +1,7 @@
 // The chain of bridge and vxlan on a node with 5,000 others, beside one with 2: what an ADD costs once all are programmed, and
 // what programming them costs: from nothing, and when one has changed, each by an ADD, which is where no agent does it.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { type Findings, interleaveSeries, type Row, row, type Samples, type Series } from "../measure.ts";
+import { type Findings, interleaveSeries, once, type Row, row, type Samples, type Series } from "../measure.ts";
 import { makeSide, must, type Node, type Options, type Side } from "../node.ts";
 import { type Attachment, bridgeConf, call, outcome, type Verb, withResult } from "../pod.ts";
 
@@ -25,6 +25,8 @@ function measureFamilies(options: Options, families: string, target?: number): R
     writePeers(side, 0);
     return side;
   });
+  // A node in use: its bridge keeps its MTU while pods come and go.
+  for (const side of sides) once(side, call(side, "bridge", "ADD", resident(side), bridge(side)));
   const rounds = options.quick ? 2 : Math.min(10, options.pairs);
   const programmed = interleaveSeries(sides, rounds, [whole, changed]);
   const found = interleaveSeries(sides, options.pairs, [add, del]);
@@ -76,8 +78,9 @@ const bare = { ips: [{ address: "10.71.0.2/16" }] };
 
 const podOf = (side: Side, round: number): Attachment => ({
   id: `${side.name}-${round + 10}`,
-  netns: side.pods[(round + 10) % side.pods.length]!,
+  netns: side.pods[1 + ((round + 10) % (side.pods.length - 1))]!,
 });
+const resident = (side: Side): Attachment => ({ id: "resident", netns: side.pods[0]! });
 const lonely = (side: Side): Attachment => ({ id: "lonely", netns: side.pods[0]!, ifname: "lo" });
 const alone = (side: Side, verb: Verb) =>
   call(side, "vxlan", verb, lonely(side), withResult(vxlan(side), JSON.stringify(bare)));

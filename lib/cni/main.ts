@@ -53,11 +53,17 @@ function calledAs(): string {
 
 /** The plugins that a configuration names: its own, its IPAM, and with `chain` those of the list with theirs. */
 function typesWithin(json: Record<string, unknown>): string[] {
+  const types: string[] = [];
+  const add = (conf: any) => {
+    for (const one of [conf, anyCase(conf ?? {}, "ipam")]) {
+      const type = anyCase(one ?? ({} as any), "type");
+      if (typeof type === "string") types.push(type);
+    }
+  };
+  add(json);
   const list = anyCase(json, "plugins");
-  return [json, ...(Array.isArray(list) ? list : [])]
-    .flatMap((conf) => [conf, anyCase(conf ?? {}, "ipam")])
-    .map((conf: any) => anyCase(conf ?? {}, "type"))
-    .filter((type) => typeof type === "string");
+  if (Array.isArray(list)) for (const conf of list) add(conf);
+  return types;
 }
 
 /** Does what the environment and stdin ask; `load` brings the plugin, and what it may delegate to in this process. */

@@ -161,13 +161,13 @@ export function createVeth(host: Namespace, pod: Namespace, spec: VethSpec): { h
       name: hostName,
       mac: hostMac,
       mtu,
-      master,
-      up: true,
       info: { kind: "veth", data: { peer } },
       ...queues,
     }),
-    // RTM_NEWLINK takes no alias, and no port settings for a link that is being made.
+    // RTM_NEWLINK takes no alias, and no port settings for a link that is being made. A change of a link that is up has the
+    // kernel walk over all its IPv6 routes, so the link is up late.
     ...(alias === undefined ? [] : [setLink({ name: hostName, alias })]),
+    changeLink({ name: hostName, master, up: true }),
     ...(port ? [changeLink({ name: hostName, info: { port } })] : []),
   ];
   const replies = host.route.try(...messages);
