@@ -1,5 +1,6 @@
 // The inside of one measuring node: runs the group named on the command line and prints its findings as JSON.
 // Started by run.ts in namespaces of its own; of no use alone.
+import { measureAcross } from "./cases/across.ts";
 import { measureBridge } from "./cases/bridge.ts";
 import { measureChain } from "./cases/chain.ts";
 import { measureHostLocal } from "./cases/host-local.ts";
@@ -20,6 +21,7 @@ export const groups: Record<string, { measure: (node: Node) => Findings; pods: n
   chain: { measure: measureChain, pods: 30 },
   mappings: { measure: measureMappings, pods: 0 },
   peers: { measure: measurePeers, pods: 0 },
+  across: { measure: measureAcross, pods: 0 },
   parallel: { measure: measureParallel, pods: 50 },
   "host-local": { measure: measureHostLocal, pods: 0 },
   start: { measure: measureStart, pods: 1 },

@@ -35,10 +35,10 @@ export type Row = {
 };
 export type Memory = { name: string; megabytes: Record<string, number> };
 /**
- * What a group of cases found; of ours beside ours `growth` holds rows with sides "empty" and "full", `ports` with sides "few"
- * and "many".
+ * What a group of cases found: `rows` beside the reference; `growth`, `ports` and `peers` of ours beside ours with less; `across`
+ * of ours beside what was made by hand.
  */
-export type Findings = { rows: Row[]; growth?: Row[]; ports?: Row[]; peers?: Row[]; memory?: Memory[] };
+export type Findings = { rows: Row[]; growth?: Row[]; ports?: Row[]; peers?: Row[]; across?: Row[]; memory?: Memory[] };
 
 /** Single processes, `rounds` of them after two that do not count. */
 export function interleave(sides: Side[], rounds: number, steps: Step[]): Measured {

@@ -8,25 +8,31 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
   const grown = findings.flatMap((each) => each.growth ?? []);
   const ported = findings.flatMap((each) => each.ports ?? []);
   const peers = findings.flatMap((each) => each.peers ?? []);
+  const across = findings.flatMap((each) => each.across ?? []);
   const memories = findings.flatMap((each) => each.memory ?? []);
   return [
     "# Benchmarks\n",
     "Made by `make bench`; not edited by hand. Whole processes, interleaved in one run, the order rotated by round: trust",
     "the ratios more than the milliseconds. Every side has a host namespace, pods and state of its own.\n",
-    ...[...facts, ...notes, ...failures([...rows, ...grown, ...ported, ...peers])].map((line) => `- ${line}`),
+    ...[...facts, ...notes, ...failures([...rows, ...grown, ...ported, ...peers, ...across])].map(
+      (line) => `- ${line}`,
+    ),
     ...section("Time", rows, timing, [
       "Medians in ms of wall time, and of CPU time with everything a call left running; the next call starts when that",
       "has ended. The floor is `bench/floor.c`: the same system calls and no plugin; for VERSION an empty program.",
     ]),
-    ...section("host-local with 60,000 reservations", grown, besideOurs("none", "60,000"), [
+    ...section("host-local with 60,000 reservations", grown, beside("none", "60,000"), [
       "Ours beside ours with none, in ms.",
     ]),
-    ...section("portmap with 5,000 published ports", ported, besideOurs("5", "5,000"), [
+    ...section("portmap with 5,000 published ports", ported, beside("5", "5,000"), [
       "Ours beside ours with 5, in ms. A connection is one packet to the pod and its refusal.",
     ]),
-    ...section("vxlan with 5,000 nodes", peers, besideOurs("2", "5,000"), [
+    ...section("vxlan with 5,000 nodes", peers, beside("2", "5,000"), [
       "Ours beside ours with 2, in ms. Each node has a subnet and an address of a family: four entries in the kernel, seven of",
       "both. With IPv6 the kernel itself walks over all its routes whenever a link comes, goes or changes its MTU.",
+    ]),
+    ...section("From pod to pod across nodes", across, beside("by hand", "ours"), [
+      "One stream of TCP beside the same set-up made by hand, in ms. A range that holds 1 is no difference.",
     ]),
     ...section("Peak memory", memories, memory, [
       "MB resident of a call's largest process; most of ours is the executable's file, shared by all that run.",
@@ -63,16 +69,16 @@ function timing(rows: Row[]): string {
   return table(head, cells);
 }
 
-/** Rows of ours beside ours: the two sides of a row are its columns, the smaller first. */
-function besideOurs(little: string, much: string): (rows: Row[]) => string {
+/** Rows of two sides, which are its columns. */
+function beside(one: string, other: string): (rows: Row[]) => string {
   return (rows) => {
     const cells = rows.map(({ name, ms, rounds, ...row }) => [
       name,
-      ...[ms.empty ?? ms.few, ms.full ?? ms.many].map(figure),
+      ...Object.values(ms).map(figure),
       ...judged(row),
       String(rounds),
     ]);
-    return table(["case", little, much, "ratio (95 %)", "at most", "", "n"], cells);
+    return table(["case", one, other, "ratio (95 %)", "at most", "", "n"], cells);
   };
 }
 

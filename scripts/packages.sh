@@ -3,7 +3,7 @@
 set -eu
 wanted="iproute2 nftables iptables iputils-ping util-linux procps strace tcpdump busybox-static
         containernetworking-plugins containerd runc podman conmon qemu-system-x86 cpio gcc libc6-dev
-        qemu-user libc6-arm64-cross zsh fish ethtool etcd-server openssl"
+        qemu-user libc6-arm64-cross zsh fish ethtool etcd-server openssl iperf3"
 missing=""
 for package in $wanted; do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep "install ok installed" >/dev/null || missing="$missing $package"
