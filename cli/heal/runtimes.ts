@@ -1,12 +1,11 @@
 // What the container runtimes of this node know: the pods of a CRI runtime (containerd, CRI-O), asked over its socket, and the
 // containers of podman, read from its storage. Read only. A runtime that cannot be asked, or knows nothing, says so: the
 // sweep must not take silence for death.
-// https://github.com/kubernetes/cri-api runtime/v1/api.proto; gRPC over HTTP/2, doc/PROTOCOL-HTTP2.md
+// https://github.com/kubernetes/cri-api runtime/v1/api.proto
 import { Buffer } from "node:buffer";
 import { readdir, readFile } from "node:fs/promises";
-import { connect as connectHttp2 } from "node:http2";
-import { connect as connectSocket } from "node:net";
 import { join } from "node:path";
+import { Reader } from "protobufjs/minimal";
 import { z } from "zod";
 
 /** Where a runtime of this node keeps what. */
@@ -52,72 +51,43 @@ async function listStored(storage: string): Promise<string[]> {
 
 /** Ids of all pods, the stopped ones too. */
 export async function listSandboxes(socket: string, timeout = 5000): Promise<string[]> {
-  const answer = await call(socket, "/runtime.v1.RuntimeService/ListPodSandbox", timeout);
-  // ListPodSandboxResponse { repeated PodSandbox items = 1 }; PodSandbox { string id = 1; ... }
-  return [...fieldsOf(answer)].flatMap(([field, item]) => {
-    if (field !== 1) return [];
-    const id = [...fieldsOf(item)].find(([number]) => number === 1)?.[1];
-    return id ? [new TextDecoder().decode(id)] : [];
-  });
+  // Loaded when it is used: most of an agent's memory is such packages.
+  const { Client, credentials } = await import("@grpc/grpc-js");
+  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  const asIs = (bytes: Buffer) => bytes;
+  try {
+    const answer = await new Promise<Buffer>((resolve, reject) => {
+      const method = "/runtime.v1.RuntimeService/ListPodSandbox";
+      const deadline = Date.now() + timeout;
+      client.makeUnaryRequest(method, asIs, asIs, Buffer.alloc(0), { deadline }, (error, value) => {
+        if (error) reject(error);
+        else resolve(value!);
+      });
+    });
+    return idsIn(answer);
+  } catch (error) {
+    const { details, message } = error as { details?: string; message: string };
+    throw new Error(`Cannot ask ${socket}: ${details || message}`, { cause: error });
+  } finally {
+    client.close();
+  }
 }
 
-/** One unary call with an empty request. */
-function call(socket: string, method: string, timeout: number): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const session = connectHttp2("http://localhost", { createConnection: () => connectSocket(socket) });
-    const end = (error: Error | undefined, answer?: Uint8Array) => {
-      clearTimeout(late);
-      session.destroy();
-      if (error) reject(new Error(`Cannot ask ${socket}: ${error.message}`));
-      else resolve(answer!);
-    };
-    const late = setTimeout(() => end(new Error(`no answer in ${timeout} ms`)), timeout);
-    session.on("error", end);
-    const stream = session.request({
-      ":method": "POST",
-      ":path": method,
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    const chunks: Uint8Array[] = [];
-    let status: Record<string, unknown> = {};
-    const note = (headers: Record<string, unknown>) => {
-      if (headers["grpc-status"] !== undefined) status = headers;
-    };
-    stream.on("response", note).on("trailers", note).on("error", end);
-    stream.on("data", (chunk: Uint8Array) => chunks.push(chunk));
-    stream.on("close", () => {
-      const body = Buffer.concat(chunks);
-      if (status["grpc-status"] === "0" && body.length >= 5) return end(undefined, new Uint8Array(body.subarray(5)));
-      end(new Error(decodeURIComponent(`${status["grpc-message"] ?? "the connection ended before the answer"}`)));
-    });
-    stream.end(Buffer.alloc(5)); // not compressed, of no length
+/** The ids in a ListPodSandboxResponse { repeated PodSandbox items = 1 } of PodSandbox { string id = 1 ... }. */
+function idsIn(answer: Uint8Array): string[] {
+  const ids: string[] = [];
+  eachFirst(Reader.create(answer), (reader) => {
+    const item = Reader.create(reader.bytes());
+    eachFirst(item, () => ids.push(item.string()));
   });
+  return ids;
 }
 
-/** The fields of a protobuf message that have a length. https://protobuf.dev/programming-guides/encoding/ */
-export function* fieldsOf(message: Uint8Array): Generator<[field: number, value: Uint8Array]> {
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = message[at++];
-      if (byte === undefined) throw new RangeError("Cannot read an answer of the runtime: it is cut short");
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < message.length) {
-    const key = varint();
-    const kind = key & 7;
-    if (kind === 0) varint();
-    else if (kind === 1) at += 8;
-    else if (kind === 5) at += 4;
-    else if (kind === 2) {
-      const length = varint();
-      if (at + length > message.length) throw new RangeError("Cannot read an answer of the runtime: it is cut short");
-      yield [key >>> 3, message.subarray(at, at + length)];
-      at += length;
-    } else throw new RangeError(`Cannot read an answer of the runtime: a field of kind ${kind}`);
+/** Shows each field 1 of a message, passes over the others. */
+function eachFirst(reader: Reader, visit: (reader: Reader) => void): void {
+  while (reader.pos < reader.len) {
+    const key = reader.uint32();
+    if (key === 0x0a) visit(reader);
+    else reader.skipType(key & 7);
   }
 }
