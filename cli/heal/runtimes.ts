@@ -53,7 +53,7 @@ async function listStored(storage: string): Promise<string[]> {
 export async function listSandboxes(socket: string, timeout = 5000): Promise<string[]> {
   // Loaded when it is used: most of an agent's memory is such packages.
   const { Client, credentials } = await import("@grpc/grpc-js");
-  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
   const asIs = (bytes: Buffer) => bytes;
   try {
     const answer = await new Promise<Buffer>((resolve, reject) => {

@@ -7,7 +7,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
-import { openRuntime, type Runtime } from "./cri/runtime.ts";
+import { openRuntime, type Runtime } from "./cri.ts";
 import { image, makeImage } from "./image.ts";
 import { type Node, needPrograms, path } from "./node.ts";
 
@@ -21,7 +21,7 @@ export type PodStatus = {
 };
 
 export type Containerd = AsyncDisposable & {
-  /** Runs a pod and returns its id; rejects with GrpcError when the network refuses it. */
+  /** Runs a pod and returns its id; rejects when the network refuses it. */
   runPod(name: string, config?: Record<string, unknown>): Promise<string>;
   stopPod(id: string): Promise<void>;
   removePod(id: string): Promise<void>;
