@@ -10,17 +10,13 @@ import {
   close,
   list,
   makeDirectory,
-  O_CREAT,
   O_DIRECTORY,
   O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
   open,
   readTextIfAny,
   remove,
-  rename,
+  replaceFile,
   status,
-  writeAll,
 } from "../sys/file.ts";
 import { isErrno, SystemError } from "../sys/libc.ts";
 import type { Namespace } from "./pod.ts";
@@ -84,15 +80,8 @@ export function writeBackup(directory: string, attachment: Attachment, backup: B
   const { mac, promisc, mtu, allmulti, txQLen, tenon } = backup;
   const text = JSON.stringify({ mac, promisc, mtu, allmulti, txQLen, tenon }, null, 1);
   makeDirectory(directory, 0o700);
-  const name = `${directory}/${nameOf(attachment)}`;
-  const draft = `${directory}/.${nameOf(attachment)}`;
-  const fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0o600);
-  try {
-    writeAll(fd, new TextEncoder().encode(text), `"${draft}"`);
-  } finally {
-    close(fd);
-  }
-  rename(draft, name);
+  const name = nameOf(attachment);
+  replaceFile(`${directory}/${name}`, text, { mode: 0o600, draft: `${directory}/.${name}` });
 }
 
 /** Removes the backup of an attachment; one that is not there is fine. */

@@ -4,17 +4,7 @@
 import { cidrText, config, int, list, mac, object, readFields, string, type Type } from "../cni/config.ts";
 import { badConfig, CniError, codes } from "../cni/errors.ts";
 import { type Cidr, equalBytes, formatCidr, formatIp, networkOf, parseCidr, parseIp } from "../netlink/inet.ts";
-import {
-  close,
-  makeDirectory,
-  O_CREAT,
-  O_TRUNC,
-  O_WRONLY,
-  open,
-  readTextIfAny,
-  rename,
-  writeAll,
-} from "../sys/file.ts";
+import { makeDirectory, readTextIfAny, replaceFile } from "../sys/file.ts";
 
 /** One node of the network. */
 export interface PeerNode {
@@ -178,20 +168,8 @@ export function snapshotText({ network, self, nodes }: Snapshot): string {
 
 /** Puts a snapshot in the place of the one at `path`: readers see the old one or the new one, whole. */
 export function writeSnapshot(snapshot: Snapshot, path = peersPath(snapshot.network)): void {
-  replaceFile(path, snapshotText(snapshot));
-}
-
-/** Replaces a file by way of another one beside it; one writer at a time. */
-export function replaceFile(path: string, text: string): void {
   makeDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
-  const draft = `${path}.new`;
-  const fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0o644);
-  try {
-    writeAll(fd, new TextEncoder().encode(text), `"${draft}"`);
-  } finally {
-    close(fd);
-  }
-  rename(draft, path);
+  replaceFile(path, snapshotText(snapshot));
 }
 
 /** The snapshot in the file at `path`; undefined if there is none. */

@@ -11,12 +11,12 @@ import {
   open,
   readTextIfAny,
   remove,
+  replaceFile,
   status,
   withLock,
 } from "../sys/file.ts";
 import { isErrno } from "../sys/libc.ts";
 import type { Paths } from "./conf.ts";
-import { replaceFile } from "./snapshot.ts";
 
 const folder = "/run/tenon/peers";
 const stampPath = (network: string) => `${folder}/${network}.stamp`;
@@ -74,6 +74,7 @@ export const markFile = (paths: Paths): string => fileOf(paths.file) ?? "";
 /** Says that the snapshot in the file that `mark` stands for is programmed. */
 export function writeStamp(paths: Paths, mark: string, programmed: Programmed): void {
   const stamp: Stamp = { ...place(paths), file: mark, ...programmed };
+  makeDirectory(folder);
   replaceFile(stampPath(paths.network), `${JSON.stringify(stamp)}\n`);
 }
 

@@ -215,6 +215,17 @@ export function status(path: string, at = AT_FDCWD): Status | undefined {
 export const isDirectory = (status: Status): boolean => (status.mode & 0o170000) === 0o040000;
 export const isRegularFile = (status: Status): boolean => (status.mode & 0o170000) === 0o100000;
 
+/** Writes a file by way of a draft beside it: under its name it is there whole or not at all. One writer at a time. */
+export function replaceFile(path: string, text: string, { mode = 0o644, draft = `${path}.new` } = {}): void {
+  const fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  try {
+    writeAll(fd, new TextEncoder().encode(text), `"${draft}"`);
+  } finally {
+    close(fd);
+  }
+  rename(draft, path);
+}
+
 /** Runs `body` with the whole-file lock of `fd` (flock(2), exclusive, waits). The lock ends with the process too. */
 export function withLock<T>(fd: number, body: () => T): T {
   while (system("flock", fd, 2) < 0) if (errno() !== 4) throw new SystemError("take a file lock", errno());

@@ -279,6 +279,15 @@ describe("names", () => {
     expect(() => file.remove(folder)).toThrow(`Cannot remove "${folder}": is a directory`);
   });
 
+  test("are replaced whole, by way of a draft", () => {
+    file.replaceFile(at("a"), "one");
+    file.replaceFile(at("a"), "2", { mode: 0o600, draft: at(".a") });
+    expect(readFileSync(at("a"), "utf8")).toBe("2");
+    expect(statSync(at("a")).mode & 0o777).toBe(0o600);
+    expect(fs.readdirSync(folder)).toEqual(["a"]);
+    expect(refusal(() => file.replaceFile(at("none/a"), "3"))).toBe("ENOENT");
+  });
+
   test("are renamed over others", () => {
     writeFileSync(at("a"), "new");
     writeFileSync(at("b"), "old");
