@@ -49,7 +49,7 @@ export async function attach(node: Node, name: string, conf: any, more: object, 
 
 /** Whether packets of the address come back, within a second. */
 export async function reaches(from: { exec: Node["exec"] }, address: string): Promise<boolean> {
-  return (await from.exec("ping", ["-c1", "-W1", address], { reject: false })).exitCode === 0;
+  return (await from.exec("ping", ["-c1", "-i0.3", "-w2", address], { reject: false })).exitCode === 0;
 }
 
 /** Those of the addresses that answer within a second. */
