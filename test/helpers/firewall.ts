@@ -47,7 +47,7 @@ export async function attach(node: Node, name: string, conf: any, more: object, 
   return { name, netns, result, conf: own, addresses: result.ips.map((ip: any) => ip.address.split("/")[0]) };
 }
 
-/** Whether packets of the address come back, within a second. */
+/** Whether packets of the address come back, within two seconds. */
 export async function reaches(from: { exec: Node["exec"] }, address: string): Promise<boolean> {
   return (await from.exec("ping", ["-c1", "-i0.3", "-w2", address], { reject: false })).exitCode === 0;
 }
