@@ -2,7 +2,7 @@
 // iproute2: one stream of TCP by iperf3. The nodes are hosts joined by a pair of links.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { type Findings, interleave, once, type Row, row } from "../measure.ts";
-import { makeSide, must, type Node, type Options, type Side } from "../node.ts";
+import { feed, makeSide, must, type Node, type Options, type Side } from "../node.ts";
 import { BRIDGE, call, outcome, withResult } from "../pod.ts";
 
 const modes = ["routes", "vxlan"] as const;
@@ -76,6 +76,13 @@ function byHand({ at, to, pods, enter }: Host, mode: Mode): void {
   inside(`addr add 10.71.${at}.2/24 dev eth0`);
   inside("link set eth0 up");
   inside(`route add default via 10.71.${at}.1`);
+  // Pods are hidden from the outside and not from each other: with that the kernel follows connections, which costs.
+  const cluster = "10.71.0.0/16";
+  feed(
+    `table inet nat { chain postrouting { type nat hook postrouting priority srcnat
+       ip saddr ${cluster} ip daddr { ${cluster}, 192.0.2.0/24 } accept } }`,
+    ...["nft", "-f", "-"],
+  );
   if (mode === "routes") {
     ip(`route add 10.71.${to}.0/24 via 192.0.2.${to}`);
     return;
@@ -88,6 +95,9 @@ function byHand({ at, to, pods, enter }: Host, mode: Mode): void {
   ip(`neigh add 10.71.${to}.0 lladdr ${macOf(to)} dev tunnel nud permanent`);
   must("bridge", "fdb", "add", macOf(to), "dev", "tunnel", "dst", `192.0.2.${to}`);
   ip(`route add 10.71.${to}.0/24 via 10.71.${to}.0 dev tunnel onlink`);
+  // From pods to the other node's address by the tunnel too.
+  ip(`rule add from 10.71.${at}.0/24 lookup ${VNI} priority 11600`);
+  ip(`route add 192.0.2.${to}/32 via 10.71.${to}.0 dev tunnel onlink table ${VNI}`);
 }
 
 /** With a network of its own for each node, as both look into the same /run. */
