@@ -79,8 +79,12 @@ function byHand({ at, to, pods, enter }: Host, mode: Mode): void {
   // Pods are hidden from the outside and not from each other: with that the kernel follows connections, which costs.
   const cluster = "10.71.0.0/16";
   feed(
-    `table inet nat { chain postrouting { type nat hook postrouting priority srcnat
-       ip saddr ${cluster} ip daddr { ${cluster}, 192.0.2.0/24 } accept } }`,
+    `table inet nat {
+       chain postrouting {
+         type nat hook postrouting priority srcnat
+         ip saddr ${cluster} ip daddr { ${cluster}, 192.0.2.0/24 } accept
+       }
+     }`,
     ...["nft", "-f", "-"],
   );
   if (mode === "routes") {
