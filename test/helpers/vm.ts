@@ -28,6 +28,16 @@ export type VmRun = {
 };
 
 /** `output` is what the script wrote to its standard output and error, nothing added. */
+/** Shell: a namespace `outside` with 192.0.2.254 and 2001:db8:2::fe, joined by `uplink`, which has the .1 and ::1. */
+export const joinOutside = `
+  ip netns add outside
+  ip link add uplink type veth peer name eth0 netns outside
+  for address in 192.0.2.1/24 2001:db8:2::1/64; do ip addr add $address dev uplink; done
+  ip link set uplink up
+  for address in 192.0.2.254/24 2001:db8:2::fe/64; do ip -n outside addr add $address dev eth0; done
+  ip -n outside link set eth0 up
+`.trim();
+
 export type VmResult = { exitCode: number; output: string };
 
 // Whatever runs programs by name is this machine's: busybox' own prefer its applets to what is in PATH, also its poor ip.

@@ -10,7 +10,7 @@ import { execa } from "execa";
 import type { Snapshot } from "../../lib/peers/snapshot.ts";
 import { fused, told, usual } from "../helpers/chain.ts";
 import { ours } from "../helpers/plugin.ts";
-import { runStepsInVm, type VmResult } from "../helpers/vm.ts";
+import { joinOutside, runStepsInVm, type VmResult } from "../helpers/vm.ts";
 
 // `add POD LIST` and `cni VERB POD LIST` call the plugin `chain`; `pings` tries again, as addresses are tested before their use,
 // and `silent` asks all once and at once; `left` lists what there is of pods.
@@ -31,12 +31,7 @@ pings() {
 silent() { from=$1; shift; { for to; do { reaches $from $to || echo "$from $to none"; } & done; wait; } | sort; }
 ask() { echo "$2 $(ip netns exec $1 /peer ask $2 $3 $4)"; }
 outside() {
-  ip netns add outside
-  ip link add uplink type veth peer name eth0 netns outside
-  for address in 192.0.2.1/24 2001:db8:2::1/64; do ip addr add $address dev uplink; done
-  ip link set uplink up
-  for address in 192.0.2.254/24 2001:db8:2::fe/64; do ip -n outside addr add $address dev eth0; done
-  ip -n outside link set eth0 up
+  ${joinOutside}
   ip route add default via 192.0.2.254
   ip route add default via 2001:db8:2::fe
 }

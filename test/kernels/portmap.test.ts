@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { ours } from "../helpers/plugin.ts";
-import { runStepsInVm, type VmResult } from "../helpers/vm.ts";
+import { joinOutside, runStepsInVm, type VmResult } from "../helpers/vm.ts";
 
 const protocols = ["tcp", "udp", "sctp"];
 const ipam = { type: "host-local", ranges: [[{ subnet: "10.1.0.0/24" }], [{ subnet: "fd00:1::/64" }]] };
@@ -25,12 +25,7 @@ const start = `
     ip -n $pod link set lo up
     cni bridge ADD $pod '${JSON.stringify(bridge)}' > /run/$pod
   done
-  ip netns add outside
-  ip link add uplink type veth peer name eth0 netns outside
-  for address in 192.0.2.1/24 2001:db8:2::1/64; do ip addr add $address dev uplink; done
-  ip link set uplink up
-  for address in 192.0.2.254/24 2001:db8:2::fe/64; do ip -n outside addr add $address dev eth0; done
-  ip -n outside link set eth0 up
+  ${joinOutside}
   sleep 2
   ip netns exec one /peer serve 80 > /dev/null 2>&1
   ask() { for protocol in ${protocols.join(" ")}; do echo "$1 $2 $protocol $($3 /peer ask $protocol $2 8080)"; done; }
