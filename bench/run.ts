@@ -7,8 +7,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync,
 import { cpus, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { readInLargePieces } from "../lib/sys/page-cache.ts";
 import { version } from "../package.json";
-import { readAnew } from "../scripts/page-cache.ts";
 import { referenceDir } from "../scripts/reference.ts";
 import { groups } from "./group.ts";
 import type { Findings } from "./measure.ts";
@@ -71,7 +71,7 @@ async function measureAll(): Promise<string> {
   for (const name of chosen.filter((each) => each in groups)) {
     // Both sides as after a quiet boot, whatever the group before did; links of one file are one file.
     const images = [...readdirSync(reference.dir).map((each) => join(reference.dir, each)), join(ours, "bridge")];
-    for (const image of images) if (statSync(image).isFile()) await readAnew(image);
+    for (const image of images) if (statSync(image).isFile()) readInLargePieces(image);
     busiest = Math.max(busiest, await calm());
     const begin = Date.now();
     const answer = await measure(name, options);

@@ -11,15 +11,12 @@ command=""
 from=$1
 to=$2
 
-# put FILE NAME: in one stroke, as a file that grew in pieces lies in the page cache in pieces, and starts slower.
+# put FILE NAME: in the largest pieces that the kernel keeps in memory and maps at once: see lib/sys/page-cache.ts.
 put() {
 	mkdir -p "$to"
-	dd if="$1" of="$to/.$2.$$" bs=256M iflag=fullblock status=none
+	dd if="$1" of="$to/.$2.$$" bs=2M status=none
 	chmod 755 "$to/.$2.$$"
 	sync "$to/.$2.$$"
-	# And read anew, which puts it there in large pieces: see scripts/page-cache.ts.
-	dd of="$to/.$2.$$" oflag=nocache conv=notrunc,fdatasync count=0 status=none
-	cat "$to/.$2.$$" >/dev/null
 	mv -f "$to/.$2.$$" "$to/$2"
 }
 

@@ -17,8 +17,8 @@ It answers on 127.0.0.1:9811, or as configured: /healthz, /readyz, /metrics.`,
     const { loadSettings } = await import("../agent/settings.ts");
     const settings = await loadSettings(config);
     if (check) return 0;
+    const { installPlugins, settlePlugins } = await import("../agent/install.ts");
     if (install !== undefined) {
-      const { installPlugins } = await import("../agent/install.ts");
       if (await installPlugins(image, install)) process.stderr.write(`installed the plugins in ${install}\n`);
     }
     const { startAgent } = await import("../agent/agent.ts");
@@ -29,6 +29,7 @@ It answers on 127.0.0.1:9811, or as configured: /healthz, /readyz, /metrics.`,
     });
     const running = await startAgent(settings, (ground) => [healing(ground, settings), sweeping(ground, settings)]);
     process.on("SIGHUP", () => running.reload());
+    settlePlugins(settings.plugins);
     await ended;
     await running.stop();
     return 0;

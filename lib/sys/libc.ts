@@ -51,8 +51,8 @@ const machine = process.arch === "arm64" ? 1 : 0;
 
 export const AT_FDCWD = -100;
 
-// glibc first, then musl's names for the same library.
-const libraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+/** The C library: glibc first, then musl's names for the same. */
+export const libraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
 const i64x7 = ["i64", "i64", "i64", "i64", "i64", "i64", "i64"] as const;
 
 let bound: ((...args: number[]) => number) | undefined;

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { execa } from "execa";
+import { alignedToHugePages, HUGE, segments } from "../../scripts/elf.ts";
 import { makeNode } from "../helpers/node.ts";
 import { call, must } from "../helpers/plugin.ts";
 import { snapshot } from "../helpers/snapshot.ts";
@@ -58,6 +59,21 @@ test("the executable says what it can be called as, and takes nothing from the d
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+});
+
+test("the image lies in its file so that huge pages can map it, and nothing but ELF is laid out", async () => {
+  const loaded = segments(await readFile("build/bin/tenon-cni")).filter(({ type }) => type === 1);
+  expect(loaded.length).toBeGreaterThan(2);
+  for (const { offset, address } of loaded) expect((address - offset) % HUGE).toBe(0);
+  const [before, after] = [await readFile(process.execPath), alignedToHugePages(await readFile(process.execPath))];
+  for (const [index, { offset, address, size }] of segments(after).entries()) {
+    const was = segments(before)[index]!;
+    expect([address, size]).toEqual([was.address, was.size]);
+    const headers = Math.min(size, offset === was.offset ? 1024 : 0); // what tells of the move is what differs
+    const content = after.subarray(offset + headers, offset + size);
+    expect(before.subarray(was.offset + headers, was.offset + size).equals(content)).toBe(true);
+  }
+  expect(() => alignedToHugePages(new TextEncoder().encode("#!/bin/sh\n".repeat(9)))).toThrow("no ELF file");
 });
 
 test("make standalone: a plugin alone, which executes its IPAM plugin", async () => {
