@@ -22,10 +22,10 @@ import {
 import {
   acceptInIptables,
   checkInIptables,
-  droppedFamilies,
   type Family,
   families,
   familyOf,
+  forwardDrops,
   hasReferenceGuard,
   removalsFromIptables,
   removeFromIptables,
@@ -34,14 +34,15 @@ import {
   acceptInLegacy,
   checkInLegacy,
   hasInLegacy,
+  hasLegacyFilter,
   hasLegacyGuard,
   legacyDrops,
-  legacyFamilies,
   removeFromLegacy,
 } from "../lib/ip/legacy-iptables.ts";
 import { host, inPod } from "../lib/ip/pod.ts";
 import { releaseLater } from "../lib/ip/release.ts";
 import { readSysctl } from "../lib/ip/sysctl.ts";
+import { filtered, mapped, unique } from "../lib/sys/list.ts";
 
 /** The name of a chain as iptables takes it: XT_EXTENSION_MAXNAMELEN is 29. */
 const chainName: Type<string> = {
@@ -83,7 +84,7 @@ function wanted({ conf, containerId, ifname, network, prevResult, verb }: Firewa
   return {
     backend,
     label: labelOf(network, containerId, ifname),
-    addresses: [...new Set(prevResult.ips?.map(({ address }) => address.split("/")[0]!))],
+    addresses: unique(mapped(prevResult.ips ?? [], ({ address }) => address.slice(0, address.indexOf("/")))),
     admin: conf.iptablesAdminChainName?.() || "CNI-ADMIN",
     guard: policy === "open" ? undefined : guardOf(network, policy, prevResult),
   };
@@ -104,18 +105,20 @@ function guardOf(network: string, policy: BridgeGuard["policy"], { interfaces = 
   return { network, policy, bridge };
 }
 
-/** Where else than in our own table addresses are let through: families of iptables' filters, of both kinds. */
-function elsewhere({ backend, addresses }: ReturnType<typeof wanted>): { nft: Family[]; legacy: Family[] } {
-  const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
-  const all = backend === "iptables";
-  const legacy = all ? legacyFamilies(host, asked) : legacyDrops(host, asked);
-  const dropped = droppedFamilies(host, asked);
-  const nft = asked.filter((family) => dropped.includes(family) || (all && !legacy.includes(family)));
+/** What is let through elsewhere than in our own table: addresses in iptables' filters, families in those of its legacy kind. */
+function elsewhere({ backend, addresses }: ReturnType<typeof wanted>): { nft: string[]; legacy: Family[] } {
+  const nft: string[] = [];
+  const legacy: Family[] = [];
+  for (const family of families) {
+    const own = filtered(addresses, (address) => familyOf(address) === family);
+    if (own.length === 0) continue;
+    const always = backend === "iptables";
+    const isLegacy = always ? hasLegacyFilter(host, family) : legacyDrops(host, family);
+    if (isLegacy) legacy.push(family);
+    if (forwardDrops(host, family) || (always && !isLegacy)) nft.push(...own);
+  }
   return { nft, legacy };
 }
-
-const ofFamilies = (addresses: readonly string[], families: readonly Family[]) =>
-  addresses.filter((address) => families.includes(familyOf(address)));
 
 function add(request: FirewallRequest): Result {
   const want = wanted(request);
@@ -129,8 +132,7 @@ function add(request: FirewallRequest): Result {
       });
       ensureAccepted(host, want);
       const { nft, legacy } = elsewhere(want);
-      const inNft = ofFamilies(addresses, nft);
-      if (inNft.length > 0) acceptInIptables(host, inNft, admin);
+      if (nft.length > 0) acceptInIptables(host, nft, admin);
       if (legacy.length > 0) acceptInLegacy(addresses, admin, legacy);
       if (guard) {
         ensureGuard(host, guard);
@@ -158,7 +160,7 @@ function check(request: FirewallRequest): void {
     if (checkAccepted(host, want) === "none") {
       assertReferences(addresses);
       if (guard && (hasReferenceGuard(host) || hasLegacyGuard(host))) return;
-    } else checkInIptables(host, ofFamilies(addresses, nft));
+    } else checkInIptables(host, nft);
     checkInLegacy(addresses, legacy);
     if (guard) checkGuard(host, guard);
   });
@@ -185,14 +187,13 @@ function parts(request: FirewallRequest): Part[] {
       check: () => {
         const { nft, legacy } = elsewhere(want);
         if (checkAccepted(host, want) === "none") throw notFound(`accepted address ${addresses[0]}`);
-        checkInIptables(host, ofFamilies(addresses, nft));
+        checkInIptables(host, nft);
         checkInLegacy(addresses, legacy);
       },
       ensure: (whole) => {
         ensureAccepted(host, want, whole);
         const { nft, legacy } = elsewhere(want);
-        const inNft = ofFamilies(addresses, nft);
-        if (inNft.length > 0) acceptInIptables(host, inNft, admin);
+        if (nft.length > 0) acceptInIptables(host, nft, admin);
         if (legacy.length > 0) acceptInLegacy(addresses, admin, legacy);
       },
     },

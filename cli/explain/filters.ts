@@ -2,7 +2,7 @@
 // forged source addresses; and what other tables drop.
 import { droppingChains } from "../../lib/ip/foreign-filter.ts";
 import { bridges, loops } from "../../lib/ip/forward-filter.ts";
-import { checkInIptables, droppedFamilies, familyOf } from "../../lib/ip/iptables.ts";
+import { checkInIptables, familyOf, forwardDrops } from "../../lib/ip/iptables.ts";
 import { isMap, type ProtocolWay, protocols, wayOf } from "../../lib/ip/port-mapping.ts";
 import { formatIp, ipToNumber, parseIp } from "../../lib/netlink/inet.ts";
 import type { Namespace } from "../../lib/netns/netns.ts";
@@ -66,7 +66,7 @@ export function keptApart(ns: Namespace, input: string, output: string): string 
 export function foreignVerdict(ns: Namespace, from: string, to: string): { drops?: string; doubts: string[] } {
   const family = familyOf(from);
   const doubts = droppingChains(ns).map((chain) => `${chain} drops what none of its rules lets pass`);
-  if (droppedFamilies(ns, [family]).length === 0) return { doubts };
+  if (!forwardDrops(ns, family)) return { doubts };
   const program = family === 4 ? "iptables" : "ip6tables";
   const isAccepted = (address: string) => {
     try {

@@ -2,6 +2,7 @@
 // its page in the docs. Reading follows Go's encoding/json, which decides what real configurations look like:
 // keys match without regard to case, null counts as absent, unknown keys are ignored, a wrong type is an error.
 import { type Cidr, formatCidr, formatIp, parseCidr, parseIp, parseMac } from "../netlink/inet.ts";
+import { mapped } from "../sys/list.ts";
 import { badConfig, codes } from "./errors.ts";
 
 /** How a value of one type is read: `key` is its full name for messages. */
@@ -172,7 +173,7 @@ export function list<T>(item: Type<T>): Type<T[]> {
     },
     read(value, key, bounds) {
       if (!Array.isArray(value)) throw badConfig(key, value, "must be a list");
-      return value.map((one, at) => {
+      return mapped(value, (one, at) => {
         if (one === null) throw badConfig(`${key}[${at}]`, one, "must not be null");
         return item.read(one, `${key}[${at}]`, bounds);
       });

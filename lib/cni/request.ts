@@ -1,5 +1,6 @@
 // A request: what the environment and stdin say, read once, never changed. https://www.cni.dev/docs/spec/#section-2-execution-protocol
 import { writeAll } from "../sys/file.ts";
+import { filtered } from "../sys/list.ts";
 import { type Fields, readFields, readWhatCan, type Values, wrongInLinkName } from "./config.ts";
 import { badConfig, CniError, codes, quote } from "./errors.ts";
 import { type Result, readResult, versions } from "./result.ts";
@@ -120,7 +121,7 @@ export function readVerb(environment: Environment): Verb {
     const wrong = wrongInLinkName(ifname);
     if (wrong) throw refuse("CNI_IFNAME", wrong);
   }
-  const missing = required.filter((name) => !environment[name]);
+  const missing = filtered(required, (name) => !environment[name]);
   if (missing.length > 0) {
     throw new CniError(
       codes.badEnvironment,
@@ -204,7 +205,7 @@ export function makeRequest<F extends Fields>(
     netns: environment.CNI_NETNS ?? "",
     ifname: environment.CNI_IFNAME ?? "",
     args: environment.CNI_ARGS ?? "",
-    path: (environment.CNI_PATH ?? "").split(":").filter((directory) => directory !== ""),
+    path: filtered((environment.CNI_PATH ?? "").split(":"), (directory) => directory !== ""),
     cniVersion: json.cniVersion,
     network: json.name,
     // No ADD can have accepted what is wrong here; a DEL that failed of it would leave the pod hanging.

@@ -1,5 +1,6 @@
 // Results: one shape inside (1.1.0), every published shape outside. https://www.cni.dev/docs/spec/#success
 import { parseCidr, parseIp } from "../netlink/inet.ts";
+import { mapped } from "../sys/list.ts";
 import { cidrText, config, int, ip, list, object, readFields, string, type Values } from "./config.ts";
 import { badConfig, CniError, codes } from "./errors.ts";
 
@@ -115,11 +116,13 @@ export function readResult(json: unknown, version: string, key = "prevResult"): 
   }
   if (familyOf(own) === "old") return fromOld(readFields(old, json, `${key}.`));
   const result: Result = readFields(modern, json, `${key}.`);
-  result.ips?.forEach(({ interface: index }, at) => {
-    if (index !== undefined && (index < 0 || index >= (result.interfaces?.length ?? 0))) {
+  const { ips = [], interfaces = [] } = result;
+  for (let at = 0; at < ips.length; at++) {
+    const index = ips[at]!.interface;
+    if (index !== undefined && (index < 0 || index >= interfaces.length)) {
       throw badConfig(`${key}.ips[${at}].interface`, index, "there is no interface of that index");
     }
-  });
+  }
   return result;
 }
 
@@ -142,7 +145,7 @@ export function writeResult(result: Result, version: string): string {
 export function shape(result: Result, version: string): Record<string, unknown> {
   const family = familyOf(version);
   if (family === "old") return toOld(result, version);
-  const interfaces = result.interfaces?.map(({ name, mac, mtu, sandbox, socketPath, pciID }) =>
+  const interfaces = mapped(result.interfaces ?? [], ({ name, mac, mtu, sandbox, socketPath, pciID }) =>
     // mtu and what follows came with 1.1.0.
     version === newest
       ? {
@@ -157,12 +160,12 @@ export function shape(result: Result, version: string): Record<string, unknown> 
         ? { mac: some(mac), name, sandbox: some(sandbox) }
         : { name, mac: some(mac), sandbox: some(sandbox) },
   );
-  const ips = result.ips?.map(({ interface: index, address, gateway }) =>
+  const ips = mapped(result.ips ?? [], ({ interface: index, address, gateway }) =>
     family === "new"
       ? { address, gateway: some(gateway), interface: index }
       : { version: address.includes(":") ? "6" : "4", interface: index, address, gateway: some(gateway) },
   );
-  const routes = result.routes?.map(({ dst, table, scope, ...rest }) => {
+  const routes = mapped(result.routes ?? [], ({ dst, table, scope, ...rest }) => {
     const [gw, mtu, advmss, priority] = [some(rest.gw), some(rest.mtu), some(rest.advmss), some(rest.priority)];
     return family === "new"
       ? { advmss, dst, gw, mtu, priority, scope, table }

@@ -45,6 +45,7 @@ import { appendRule, deleteRule, listRules, type Rule } from "../nftables/rule.t
 import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
+import { filtered, mapped, unique } from "../sys/list.ts";
 
 /** One attachment's addresses, with or without the length of a prefix. */
 export interface Accepted {
@@ -117,7 +118,7 @@ function contents(connection: Connection): Contents[] {
  * the rules are looked at too.
  */
 export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted, whole?: boolean): void {
-  const places = [...new Set(addresses)].map(placeOf);
+  const places = mapped(unique(addresses), placeOf);
   if (places.length === 0) return;
   // Sets and rules come and go together: where one is, all are.
   ensureElements(ns.netfilter, label, places, [places[0]!.set], () => prepareFilter(ns.netfilter), whole);
@@ -130,10 +131,10 @@ export function ensureAccepted(ns: Namespace, { label, addresses }: Accepted, wh
 export function acceptedOf(ns: Namespace, label: string, hints?: readonly string[]): string[] {
   const connection = ns.netfilter;
   if (!hints) return placesOf(contents(connection), label).map(({ key }) => formatIp(key));
-  const places = [...new Set(hints)].map(placeOf);
-  const replies = connection.try(...places.map(({ set, key }) => getElement(set, key)));
-  const own = places.filter((_, at) => (elementOf(replies[at]!)?.comment ?? label) === label);
-  return own.map(({ key }) => formatIp(key));
+  const places = mapped(unique(hints), placeOf);
+  const replies = connection.try(...mapped(places, ({ set, key }) => getElement(set, key)));
+  const own = filtered(places, (_, at) => (elementOf(replies[at]!)?.comment ?? label) === label);
+  return mapped(own, ({ key }) => formatIp(key));
 }
 
 /**
@@ -146,12 +147,12 @@ export function removeAccepted(
   more: (connection: Connection) => Message[] = () => [],
 ): void {
   const connection = ns.netfilter;
-  const places = addresses.map(placeOf);
+  const places = mapped(addresses, placeOf);
   const plan = (replies: Reply[]) => {
-    const own = places.filter((_, at) => elementOf(replies[at]!)?.comment === label);
-    return [...more(connection), ...own.map((place) => deleteElements(place.set, [place]))];
+    const own = filtered(places, (_, at) => elementOf(replies[at]!)?.comment === label);
+    return [...more(connection), ...mapped(own, (place) => deleteElements(place.set, [place]))];
   };
-  const looks = places.map(({ set, key }) => getElement(set, key));
+  const looks = mapped(places, ({ set, key }) => getElement(set, key));
   change(connection, plan, looks);
 }
 

@@ -20,6 +20,7 @@ import { addTable, type Table } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
 import { matchComment, matchEstablished, moduleOf } from "../nftables/xtables.ts";
 import { isErrno } from "../sys/libc.ts";
+import { mapped } from "../sys/list.ts";
 
 export type Family = 4 | 6;
 export const families: readonly Family[] = [4, 6];
@@ -46,21 +47,17 @@ function chainsOf(family: Family, admin = "") {
 export const familyOf = (address: string): Family => (address.includes(":") ? 6 : 4);
 
 function find(connection: Connection, ...chains: Chain[]): (Chain | undefined)[] {
-  return connection.try(...chains.map(getChain)).map(({ error, answers }) => {
+  return mapped(connection.try(...mapped(chains, getChain)), ({ error, answers }) => {
     if (error && !isErrno(error, "ENOENT")) throw error;
     return error ? undefined : readChain(answers[0]!);
   });
 }
 
-/** The families whose FORWARD chain drops what no rule of its accepts: by its policy, or by a rule for all packets. */
-export function droppedFamilies(ns: Namespace, asked: readonly Family[] = families): Family[] {
-  const connection = ns.netfilter;
-  const found = find(connection, ...asked.map((family) => chainsOf(family).forward));
-  return asked.filter((_, at) => {
-    const chain = found[at];
-    if (!chain) return false;
-    return chain.base?.policy === "drop" || listRules(connection, chain).some(dropsAll);
-  });
+/** Whether the FORWARD chain of a family drops what no rule of its accepts: by its policy, or by a rule for all packets. */
+export function forwardDrops(ns: Namespace, family: Family): boolean {
+  const [chain] = find(ns.netfilter, chainsOf(family).forward);
+  if (!chain) return false;
+  return chain.base?.policy === "drop" || listRules(ns.netfilter, chain).some(dropsAll);
 }
 
 /** Whether a rule ends every packet that gets to it. */

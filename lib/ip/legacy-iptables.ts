@@ -4,16 +4,16 @@
 // that this suite ever executes here, and only where that filter drops.
 import { CniError, codes } from "../cni/errors.ts";
 import type { Namespace } from "../netns/netns.ts";
-import { close, readTextIfAny } from "../sys/file.ts";
+import { close } from "../sys/file.ts";
 import { errno, SystemError, system } from "../sys/libc.ts";
 import { findProgram, runFound } from "../sys/program.ts";
 import { comments, type Family, families, familyOf } from "./iptables.ts";
-import { type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
+import { hasLegacyTable, type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
 
 /** Where things are in the entries of each family. */
 const shapes = {
-  4: { names: "ip_tables_names", program: "iptables", domain: 2, level: 0, match: 84, header: 112 },
-  6: { names: "ip6_tables_names", program: "ip6tables", domain: 10, level: 41, match: 136, header: 168 },
+  4: { program: "iptables", domain: 2, level: 0, match: 84, header: 112 },
+  6: { program: "ip6tables", domain: 10, level: 41, match: 136, header: 168 },
 } as const;
 
 const SOCK_RAW_CLOEXEC = 0o2000003;
@@ -24,15 +24,16 @@ const NF_INET_FORWARD = 2;
 const nameSize = 32; // XT_TABLE_MAXNAMELEN, and struct xt_entry_target
 const DROP = -1; // -NF_DROP - 1
 
-/** The families that have a legacy filter at all. Asking the kernel for one that is not there would make it. */
-export function legacyFamilies(ns: Namespace, asked: readonly Family[] = families): Family[] {
-  return asked.filter((family) => {
-    const names = ns.run(() => readTextIfAny(`/proc/net/${shapes[family].names}`)) ?? "";
-    return names.split("\n").includes("filter");
-  });
+/** Whether a family has a legacy filter at all. */
+export function hasLegacyFilter(ns: Namespace, family: Family): boolean {
+  return hasLegacyTable(ns, family === 4 ? "ip" : "ip6", "filter");
 }
 
-/** Whether FORWARD of one family drops. */
+/** Whether the legacy FORWARD of a family drops what no rule of its accepts. */
+export function legacyDrops(ns: Namespace, family: Family): boolean {
+  return hasLegacyFilter(ns, family) && readFilter(ns, family);
+}
+
 function readFilter(ns: Namespace, family: Family): boolean {
   const { domain, level, match, header } = shapes[family];
   const fd = ns.run(() => system("socket", domain, SOCK_RAW_CLOEXEC, IPPROTO_RAW));
@@ -82,11 +83,6 @@ function read(entries: Uint8Array, first: number, policy: number, match: number,
     if (next === 0) throw new RangeError("Cannot read the legacy filter: an entry has no end");
   }
   return drops;
-}
-
-/** The families whose legacy FORWARD drops what no rule of its accepts. */
-export function legacyDrops(ns: Namespace, asked: readonly Family[] = families): Family[] {
-  return legacyFamilies(ns, asked).filter((family) => readFilter(ns, family));
 }
 
 /** Lets addresses through in the legacy FORWARD of these families, by the program of iptables. */

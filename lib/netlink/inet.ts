@@ -40,7 +40,9 @@ function parseIp6(text: string): Uint8Array | undefined {
   if (!head || !tail) return undefined;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
-  const words = [...head, ...new Array<number>(missing).fill(0), ...tail];
+  const words = [...head];
+  for (let at = 0; at < missing; at++) words.push(0);
+  for (const word of tail) words.push(word);
   const bytes = new Uint8Array(16);
   for (let i = 0; i < 8; i++) {
     bytes[2 * i] = words[i]! >> 8;
@@ -61,10 +63,25 @@ function groups(text: string, last: boolean): number[] | undefined {
       const four = parseIp4(part);
       if (!four) return undefined;
       words.push((four[0]! << 8) | four[1]!, (four[2]! << 8) | four[3]!);
-    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) words.push(Number.parseInt(part, 16));
-    else return undefined;
+    } else {
+      const word = parseGroup(part);
+      if (word < 0) return undefined;
+      words.push(word);
+    }
   }
   return words;
+}
+
+/** The number of one to four hexadecimal digits; -1 for anything else. */
+function parseGroup(text: string): number {
+  if (text.length < 1 || text.length > 4) return -1;
+  let word = 0;
+  for (let at = 0; at < text.length; at++) {
+    const digit = "0123456789abcdef".indexOf(text[at]!.toLowerCase());
+    if (digit < 0) return -1;
+    word = word * 16 + digit;
+  }
+  return word;
 }
 
 /** The canonical text of 4 or 16 address bytes. */
@@ -97,11 +114,19 @@ export function parseCidr(text: string): Cidr | undefined {
   if (slash < 0) return undefined;
   const ip = parseIp(text.slice(0, slash));
   const length = text.slice(slash + 1);
-  if (!ip || !/^[0-9]+$/.test(length)) return undefined;
+  if (!ip || !isDecimal(length)) return undefined;
   // The length of a mapped address is meant for IPv6, the address for IPv4: nobody could tell what such a network is.
   if (ip.length === 4 && text.includes(":")) return undefined;
   const prefix = Number(length);
   return prefix <= ip.length * 8 ? { ip, prefix } : undefined;
+}
+
+function isDecimal(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < ZERO || code > ZERO + 9) return false;
+  }
+  return text !== "";
 }
 
 export function formatCidr({ ip, prefix }: Cidr): string {

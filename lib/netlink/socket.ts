@@ -1,6 +1,7 @@
 // A netlink conversation: requests out in one send, acknowledgements and answers back.
 // RFC 3549; linux/netlink.h. Every request asks for an acknowledgement with extended-ack text.
 import { errno, errnoName, errnoText, isErrno, SystemError, system } from "../sys/libc.ts";
+import { mapped } from "../sys/list.ts";
 import { attrs, text, u32, Writer } from "./attr.ts";
 
 export const NLM_F_REQUEST = 1;
@@ -56,7 +57,8 @@ export class NetlinkError extends Error {
   readonly errno: number;
   readonly code: string;
   constructor(operation: string, errno: number, kernelText?: string) {
-    super(`Cannot ${operation}: ${errnoText(errno)}${kernelText ? ` (${kernelText.replace(/\.$/, "")})` : ""}`);
+    const said = kernelText?.endsWith(".") ? kernelText.slice(0, -1) : kernelText;
+    super(`Cannot ${operation}: ${errnoText(errno)}${said ? ` (${said})` : ""}`);
     this.operation = operation;
     this.errno = errno;
     this.code = errnoName(errno);
@@ -96,8 +98,8 @@ class SocketTransport implements Transport {
     system("setsockopt", this.fd, 1, 33, room, 4); // SO_RCVBUFFORCE; refused to who is not root: then less fits
     const timeout = new Uint8Array(16);
     const view = new DataView(timeout.buffer);
-    view.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
-    view.setBigInt64(8, BigInt((timeoutMs % 1000) * 1000), true);
+    view.setUint32(0, Math.floor(timeoutMs / 1000), true); // struct timeval: two numbers of 64 bits
+    view.setUint32(8, (timeoutMs % 1000) * 1000, true);
     system("setsockopt", this.fd, 1, 20, timeout, 16); // SO_RCVTIMEO
     const address = new Uint8Array(12); // sockaddr_nl: family, pad, pid, groups
     address[0] = 16;
@@ -171,7 +173,7 @@ export class Connection {
     const to = new Writer();
     for (const message of messages) writeMessage(to, message, this.#sequence++, NLM_F_ACK);
     this.transport.send(to.done());
-    const replies = messages.map((): Reply => ({ answers: [] }));
+    const replies = mapped(messages, (): Reply => ({ answers: [] }));
     for (let open = messages.length; open > 0; ) {
       // rtnetlink answers inside send(), so waiting is for families that do not.
       eachMessage(this.#receive(), (type, sequence, payload, flags) => {

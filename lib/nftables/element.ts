@@ -1,6 +1,7 @@
 // Set elements: NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM. linux/netfilter/nf_tables.h NFTA_SET_ELEM_*.
 import { attrs, be32, list, text } from "../netlink/attr.ts";
 import { type Answer, type Message, NLM_F_CREATE, NLM_F_EXCL } from "../netlink/socket.ts";
+import { mapped } from "../sys/list.ts";
 import { value } from "./data.ts";
 import { expression } from "./expression.ts";
 import { attributesOf, message } from "./message.ts";
@@ -51,12 +52,14 @@ function change(
       fields.write(to, {
         table: table.name,
         set: name,
-        elements: elements?.map(({ key, data, comment, end }) => ({
-          key,
-          data: kind === NFT_MSG_NEWSETELEM ? data : undefined,
-          flags: end ? NFT_SET_ELEM_INTERVAL_END : undefined,
-          userdata: kind === NFT_MSG_NEWSETELEM && comment !== undefined ? { comment } : undefined,
-        })),
+        elements:
+          elements &&
+          mapped(elements, ({ key, data, comment, end }) => ({
+            key,
+            data: kind === NFT_MSG_NEWSETELEM ? data : undefined,
+            flags: end ? NFT_SET_ELEM_INTERVAL_END : undefined,
+            userdata: kind === NFT_MSG_NEWSETELEM && comment !== undefined ? { comment } : undefined,
+          })),
       }),
   );
 }
@@ -84,7 +87,7 @@ export function dumpElements(set: Named): Message {
 /** Reads an NFT_MSG_NEWSETELEM, which carries several elements. */
 export function readElements(answer: Answer): Element[] {
   const { elements = [] } = fields.read(attributesOf(answer));
-  return elements.map(({ key = new Uint8Array(0), data, flags = 0, userdata, each }) => {
+  return mapped(elements, ({ key = new Uint8Array(0), data, flags = 0, userdata, each }) => {
     const read: Element = { key };
     if (data) read.data = data;
     if (userdata?.comment !== undefined) read.comment = userdata.comment;

@@ -1,5 +1,7 @@
 // The foreign-function face under Bun. `#ffi` in package.json picks this file or its twin ffi-deno.ts.
-import { CString, dlopen, type FFIFunction, ptr, read } from "bun:ffi";
+// `Bun.FFI` is what the module "bun:ffi" wraps; importing that one costs each process its evaluation, some 0.1 ms.
+import type { FFIFunction } from "bun:ffi";
+import { mapped } from "./list.ts";
 
 /** How one C function is called: argument kinds, then the kind of its result. */
 export type Signature = readonly [args: readonly Kind[], returns: Kind | "void"];
@@ -16,37 +18,45 @@ const kinds = {
   void: "void",
 };
 
+interface Native {
+  /** Gives an error instead of throwing it. */
+  dlopen(library: string, symbols: Record<string, FFIFunction>): { symbols: Record<string, Call> } | Error;
+  ptr(buffer: Uint8Array): number;
+  read: { i32(pointer: number, offset: number): number };
+  CString(pointer: number, offset: number): string;
+}
+
+const native: Native = (Bun as any).FFI;
+
 /** Binds the C functions of `table` in the first of `libraries` that loads. */
 export function link(libraries: string[], table: Record<string, Signature>): Record<string, Call> {
   const symbols: Record<string, FFIFunction> = {};
   for (const name in table) {
     const [args, returns] = table[name]!;
-    symbols[name] = { args: args.map((kind) => kinds[kind]), returns: kinds[returns] } as FFIFunction;
+    symbols[name] = { args: mapped(args, (kind) => kinds[kind]), returns: kinds[returns] } as FFIFunction;
   }
   let refusal: unknown;
   for (const library of libraries) {
-    try {
-      return dlopen(library, symbols).symbols as Record<string, Call>;
-    } catch (error) {
-      refusal = error;
-    }
+    const loaded = native.dlopen(library, symbols);
+    if (!(loaded instanceof Error)) return loaded.symbols;
+    refusal = loaded;
   }
   throw refusal;
 }
 
 /** The 32-bit number that `pointer` points at (errno). */
 export function readI32(pointer: number): number {
-  return read.i32(pointer as any, 0);
+  return native.read.i32(pointer, 0);
 }
 
 /** The address of a buffer that its owner keeps alive: for C structures that hold pointers. */
 export function addressOf(buffer: Uint8Array): number {
-  return buffer.length > 0 ? ptr(buffer) : 0;
+  return buffer.length > 0 ? native.ptr(buffer) : 0;
 }
 
 /** The NUL-terminated text that `pointer` points at. */
 export function readText(pointer: number): string {
-  return new CString(pointer as any).toString();
+  return native.CString(pointer, 0);
 }
 
 export function sha512(text: string): Uint8Array {
