@@ -1,6 +1,4 @@
 #!/usr/bin/env bun
-// bandwidth: limits how fast a pod's link may receive and send.
-// https://www.cni.dev/plugins/current/meta/bandwidth/
 import { any, cidrText, config, int, list, object } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { hexName, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
@@ -21,6 +19,9 @@ import {
   unshapeLink,
 } from "../lib/ip/shaping.ts";
 import { unplugLink } from "../lib/ip/unplug.ts";
+// bandwidth: limits how fast a pod's link may receive and send.
+// https://www.cni.dev/plugins/current/meta/bandwidth/
+import { filtered, first, mapped } from "../lib/sys/list.ts";
 
 const limits = {
   ingressRate: [int, { min: 0 }, "bits a second into the pod; 0: no limit. Only with ingressBurst"],
@@ -46,7 +47,7 @@ type BandwidthRequest = Request<typeof conf>;
 function wanted({ conf }: BandwidthRequest): Shaping {
   const given = conf.runtimeConfig?.bandwidth;
   const { ingressRate, ingressBurst, egressRate, egressBurst } = conf;
-  const fixed = [ingressRate, ingressBurst, egressRate, egressBurst].some((value) => value !== undefined);
+  const fixed = (ingressRate ?? ingressBurst ?? egressRate ?? egressBurst) !== undefined;
   const [from, path] = fixed || !given ? [conf, ""] : [given, "runtimeConfig.bandwidth."];
   const sending = limitOf(`${path}ingress`, from.ingressRate, from.ingressBurst);
   const receiving = limitOf(`${path}egress`, from.egressRate, from.egressBurst);
@@ -90,7 +91,7 @@ const labelFor = ({ network, containerId, ifname }: BandwidthRequest) => labelOf
 /** Which of the links of the two names are this attachment's. */
 function devicesOf(request: BandwidthRequest, found = findLinks(host, deviceNames(request))): Link[] {
   const label = labelFor(request);
-  const ours = found.filter((link) => link?.alias === label);
+  const ours = filtered(found, (link) => link?.alias === label);
   // Without an alias it is the reference's, for whichever of the container's interfaces.
   const theirs = ours.length === 0 && found[0]?.info?.kind === "ifb" && found[0].alias === undefined;
   return (theirs ? [found[0]] : ours) as Link[];
@@ -103,7 +104,7 @@ function hostEnd(pod: Namespace, { ifname, prevResult }: BandwidthRequest): Link
   if (!inner) throw refuse("the container has no link of that name");
   const outer = peerOf(inner);
   if (!outer) throw refuse("it is no virtual Ethernet pair with one end on the host, and only such can be shaped");
-  if (!prevResult?.interfaces?.some(({ name, sandbox }) => name === outer.name && !sandbox)) {
+  if (!first(prevResult?.interfaces ?? [], ({ name, sandbox }) => name === outer.name && !sandbox)) {
     throw refuse(`its other end "${outer.name}" is not among the host's interfaces in prevResult`);
   }
   return outer;
@@ -149,10 +150,10 @@ function plug(request: BandwidthRequest, mtu: number | undefined): Link {
   const alias = labelFor(request);
   const [name, other] = deviceNames(request) as [string, string];
   // Looked first: making a link labels whatever bears the name, and what is there may be another attachment's.
-  const [first, second] = findLinks(host, [name, other]);
+  const [named, spare] = findLinks(host, [name, other]);
   // Ours, of an ADD whose DEL never came, make room.
-  for (const link of [first, second]) if (link?.alias === alias) removeLink(host, { index: link.index });
-  return createDevice(host, { name: first && first.alias !== alias ? other : name, alias, mtu });
+  for (const link of [named, spare]) if (link?.alias === alias) removeLink(host, { index: link.index });
+  return createDevice(host, { name: named && named.alias !== alias ? other : name, alias, mtu });
 }
 
 function check(request: BandwidthRequest): void {
@@ -197,7 +198,8 @@ function del(request: BandwidthRequest): void {
         if (outer) unshapeLink(host, outer.index);
       });
     },
-    ...devicesOf(request, found).map(
+    ...mapped(
+      devicesOf(request, found),
       ({ name }) =>
         () =>
           void unplugLink(name!),

@@ -1,6 +1,4 @@
 #!/usr/bin/env bun
-// bridge: a virtual Ethernet pair between the pod and a bridge on the host.
-// https://www.cni.dev/plugins/current/main/bridge/
 import {
   any,
   bool,
@@ -58,6 +56,9 @@ import { assertPath, ensureSubnetRoute } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
+// bridge: a virtual Ethernet pair between the pod and a bridge on the host.
+// https://www.cni.dev/plugins/current/main/bridge/
+import { first, mapped } from "../lib/sys/list.ts";
 
 const vlanId = { min: 1, max: 4094 };
 
@@ -161,7 +162,7 @@ function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vla
 /** The addresses that IPAM gave, with gateways and routes as this configuration wants them. */
 function addressing(conf: BridgeRequest["conf"], given: Result): { ips: IpConfig[]; routes: RouteConfig[] } {
   const isGateway = conf.isGateway || conf.isDefaultGateway;
-  const ips = given.ips!.map(({ address, gateway }) => ({
+  const ips = mapped(given.ips!, ({ address, gateway }) => ({
     interface: 2,
     address,
     gateway: gateway ?? (isGateway ? firstAddress(address) : undefined),
@@ -171,7 +172,7 @@ function addressing(conf: BridgeRequest["conf"], given: Result): { ips: IpConfig
     for (const { gateway } of ips) {
       const dst = gateway!.includes(":") ? "::/0" : "0.0.0.0/0";
       // One for each family: IPAM's, should it ask for one, which then leads by the first gateway.
-      if (!routes.some((route) => route.dst === dst)) routes.push({ dst, gw: gateway });
+      if (!first(routes, (route) => route.dst === dst)) routes.push({ dst, gw: gateway });
     }
   }
   return { ips, routes };
@@ -214,7 +215,7 @@ function add(request: BridgeRequest): Result {
           openGateway(gateway, ips, conf.forceAddress);
         }
         if (conf.ipMasq) {
-          const addresses = ips.map(({ address }) => address);
+          const addresses = mapped(ips, ({ address }) => address);
           ensureMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
           undo(() => removeMasquerade(host, { network, label: want.label, addresses }));
         }
@@ -302,7 +303,7 @@ function check(request: BridgeRequest): void {
 function del(request: BridgeRequest): void {
   const { conf, ifname, network, netns, prevResult } = request;
   const { hostName, label } = namesOf(request);
-  const addresses = prevResult?.ips?.map(({ address }) => address);
+  const addresses = prevResult?.ips && mapped(prevResult.ips, ({ address }) => address);
   let isOurs = false;
   runAll("DEL", [
     () => {

@@ -207,8 +207,8 @@ function parts(request: FirewallRequest): Part[] {
 
 function del({ containerId, ifname, network, prevResult, warn }: FirewallRequest): void {
   const label = labelOf(network, containerId, ifname);
-  const hints = prevResult?.ips?.map(({ address }) => address);
-  const addresses = acceptedOf(host, label, hints?.length ? hints : undefined);
+  const hints = mapped(prevResult?.ips ?? [], ({ address }) => address);
+  const addresses = acceptedOf(host, label, hints.length > 0 ? hints : undefined);
   if (addresses.length === 0) return;
   try {
     removeFromLegacy(host, addresses);

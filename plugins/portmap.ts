@@ -1,6 +1,4 @@
 #!/usr/bin/env bun
-// portmap: ports of the host that lead to ports of the pod; chained after the plugin that makes the interface.
-// https://www.cni.dev/plugins/current/meta/portmap/
 import { any, bool, config, int, ip, list, object, oneOf, string, type Type } from "../lib/cni/config.ts";
 import { badConfig, runAll, transaction } from "../lib/cni/errors.ts";
 import { hostLinkName, labelOf } from "../lib/cni/identity.ts";
@@ -13,6 +11,9 @@ import { type ProtocolWay, type Published, protocols } from "../lib/ip/port-mapp
 import { assertPublishing, checkPorts, publishPorts, sweepPorts, withdrawPorts } from "../lib/ip/publish.ts";
 import { hasReferencePorts, removeReferencePorts, sweepReferencePorts } from "../lib/ip/reference-ports.ts";
 import { releaseLater } from "../lib/ip/release.ts";
+// portmap: ports of the host that lead to ports of the pod; chained after the plugin that makes the interface.
+// https://www.cni.dev/plugins/current/meta/portmap/
+import { filtered, first, mapped } from "../lib/sys/list.ts";
 
 const port = { required: true, min: 1, max: 65535 } as const;
 
@@ -81,7 +82,7 @@ function wanted(request: PortmapRequest): Published | undefined {
   return {
     ...nameOf(request),
     addresses: addressesOf(prevResult ?? {}, ifname),
-    mappings: mappings.map(({ hostIP, ...rest }) => ({ hostIp: hostIP, ...rest })),
+    mappings: mapped(mappings, ({ hostIP, ...rest }) => ({ hostIp: hostIP, ...rest })),
     hide: !conf.snat ? "none" : conf.masqAll ? "all" : "near",
     conditions: { 4: conf.conditionsV4 ?? [], 6: conf.conditionsV6 ?? [] },
   };
@@ -95,7 +96,7 @@ function addressesOf({ ips = [], interfaces = [] }: Result, ifname: string): str
     if (link && (link.name !== ifname || !link.sandbox)) continue;
     found[address.includes(":") ? 1 : 0] ??= address;
   }
-  return found.filter((address) => address !== undefined);
+  return filtered(found, (address) => address !== undefined) as string[];
 }
 
 function add(request: PortmapRequest): Result {
@@ -108,7 +109,7 @@ function add(request: PortmapRequest): Result {
   inPod(netns, () => undefined); // whoever publishes the ports of a pod that is gone has mistaken something
   for (const { hostIp, hostPort } of want.mappings) {
     if (hostIp === "::1") request.warn(`no packet for [::1]:${hostPort} can leave the host: publish it at 127.0.0.1`);
-    else if (!want.addresses.some((address) => !hostIp || address.includes(":") === hostIp.includes(":")))
+    else if (!first(want.addresses, (address) => !hostIp || address.includes(":") === hostIp.includes(":")))
       request.warn(`port ${hostPort} of ${hostIp ?? "the host"} is not published: the pod has no such address`);
   }
   return transaction((undo) => {
@@ -120,7 +121,7 @@ function add(request: PortmapRequest): Result {
 
 /** A connection that is remembered is a nuisance, but no reason to fail. */
 function forget(request: PortmapRequest, verb: typeof forgetOlder, ways: readonly ProtocolWay[]): void {
-  const udp = ways.filter(({ protocol }) => protocol === protocols.udp);
+  const udp = filtered(ways, ({ protocol }) => protocol === protocols.udp);
   if (udp.length === 0) return;
   try {
     verb(host, udp);
@@ -156,7 +157,7 @@ function del(request: PortmapRequest): void {
   forget(
     request,
     forgetLed,
-    ended.filter(({ count }) => count !== 0),
+    filtered(ended, ({ count }) => count !== 0),
   );
   if (ended.length > 0) releaseLater(host);
 }

@@ -19,14 +19,44 @@ function base32(bytes: Uint8Array, length: number): string {
   return text;
 }
 
+/**
+ * 96 bits that tell texts apart: three runs of FNV-1a's kind, each with another odd factor, mixed at the end so that every bit
+ * hangs on all of the text. Whoever may name containers could make two that collide; SHA-512 costs a process 0.2 ms to begin.
+ */
+function digest(text: string): Uint8Array {
+  let a = 0x811c9dc5;
+  let b = 0x9747b28c;
+  let c = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    a = Math.imul(a ^ code, 0x01000193);
+    b = Math.imul(b ^ code, 0x9e3779b1);
+    c = Math.imul(c ^ code, 0x85ebca6b);
+    c ^= c >>> 15;
+  }
+  const bytes = new Uint8Array(12);
+  for (let at = 0; at < 12; at++) {
+    if (at % 4 === 0) [a, b, c] = [b, c, mixed(a ^ Math.imul(b, 5) ^ Math.imul(c, 25))];
+    bytes[at] = c >>> (8 * (at % 4));
+  }
+  return bytes;
+}
+
+/** Each bit of the result hangs on each bit given. */
+function mixed(word: number): number {
+  let value = Math.imul(word ^ (word >>> 16), 0x7feb352d);
+  value = Math.imul(value ^ (value >>> 15), 0x846ca68b);
+  return value ^ (value >>> 16);
+}
+
 /** The host end of an attachment's veth: "tn" and 13 characters of hash (65 bits), within IFNAMSIZ. */
 export function hostLinkName(network: string, containerId: string, ifname: string): string {
-  return `tn${base32(sha512(`${network}\0${containerId}\0${ifname}`), 13)}`;
+  return `tn${base32(digest(`${network}\0${containerId}\0${ifname}`), 13)}`;
 }
 
 /** A locally administered MAC address made from `text`. */
 export function hashedMac(text: string): string {
-  const bytes = sha512(text).subarray(0, 6);
+  const bytes = digest(text).subarray(0, 6);
   bytes[0] = (bytes[0]! & 0xfc) | 2;
   return formatMac(bytes);
 }

@@ -1,4 +1,5 @@
 // Address management by another plugin, as main plugins use it. https://www.cni.dev/docs/spec/#section-4-plugin-delegation
+import { mapped } from "../sys/list.ts";
 import { delegate } from "./delegate.ts";
 import { CniError, codes } from "./errors.ts";
 import type { Request } from "./request.ts";
@@ -20,7 +21,7 @@ export function askIpam(
     throw new CniError(codes.invalidConfig, `Cannot use ipam.type ${JSON.stringify(type)}: it gave no address`);
   }
   assertOnePerFamily(
-    ips.map(({ address }) => address),
+    mapped(ips, ({ address }) => address),
     request.cniVersion,
   );
   return { ...given, ips };

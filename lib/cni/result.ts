@@ -1,6 +1,6 @@
 // Results: one shape inside (1.1.0), every published shape outside. https://www.cni.dev/docs/spec/#success
 import { parseCidr, parseIp } from "../netlink/inet.ts";
-import { mapped } from "../sys/list.ts";
+import { filtered, mapped } from "../sys/list.ts";
 import { cidrText, config, int, ip, list, object, readFields, string, type Values } from "./config.ts";
 import { badConfig, CniError, codes } from "./errors.ts";
 
@@ -217,7 +217,7 @@ function toOld(result: Result, version: string): Record<string, unknown> {
 /** Results of before 0.3.0 hold one address of each family: refuses more, naming the version. */
 export function assertOnePerFamily(addresses: readonly string[], version: string): void {
   if (familyOf(version) !== "old") return;
-  const four = addresses.filter((address) => !address.includes(":")).length;
+  const four = filtered(addresses, (address) => !address.includes(":")).length;
   if (four > 1 || addresses.length - four > 1) {
     throw new CniError(
       codes.unsupportedField,

@@ -1,4 +1,5 @@
 // Addresses of links on a host or in a pod.
+
 import { badConfig, CniError, codes } from "../cni/errors.ts";
 import {
   type Cidr,
@@ -23,6 +24,7 @@ import {
 import { changeLink, type Link } from "../netlink/rtnl/link.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { sleep } from "../sys/libc.ts";
+import { filtered, first, mapped } from "../sys/list.ts";
 
 /** An address as the kernel is to get it: IPv4 with its broadcast address, IPv6 without duplicate detection. */
 export function addressOf(index: number, cidr: Cidr, duplicateDetection = false): Address {
@@ -46,10 +48,8 @@ export function isInSubnet(address: string, ip: string): boolean {
 
 /** The addresses of one link. */
 export function listAddresses(ns: Namespace, index: number): Address[] {
-  return ns.route
-    .dump(dumpAddresses(index))
-    .map(readAddress)
-    .filter((address) => address.index === index);
+  const addresses = mapped(ns.route.dump(dumpAddresses(index)), readAddress);
+  return filtered(addresses, (address) => address.index === index);
 }
 
 /**
@@ -64,14 +64,14 @@ export function ensureGatewayAddress(ns: Namespace, bridge: Link, text: string, 
     return wanted.ip.length === 4 || contains(other, wanted.ip) || contains(wanted, other.ip);
   };
   const addresses = listAddresses(ns, bridge.index);
-  if (addresses.some(({ ip, prefix }) => `${ip}/${prefix}` === text)) return;
-  const others = addresses.filter(clash);
+  if (first(addresses, ({ ip, prefix }) => `${ip}/${prefix}` === text)) return;
+  const others = filtered(addresses, clash);
   if (others.length > 0 && !force) {
     const { ip, prefix } = others[0]!;
     throw badConfig("bridge", bridge.name, `it has address ${ip}/${prefix} already, and the gateway is to be ${text}`);
   }
   ns.route.request(
-    ...others.map(deleteAddress),
+    ...mapped(others, deleteAddress),
     { ...createAddress(addressOf(bridge.index, wanted)), accept: ["EEXIST"] },
     // Named explicitly, the MAC address stays when ports come and go.
     ...(bridge.mac ? [changeLink({ index: bridge.index, mac: bridge.mac })] : []),

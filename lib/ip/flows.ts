@@ -1,8 +1,10 @@
 // Connections that the kernel remembers and that a change of published ports leaves behind. UDP alone: its "connections"
 // have no end of their own, and while a client goes on sending, the kernel sends its packets where the first one went.
+
 import { deleteFlow, dumpFlows, type Flow, readFlow } from "../netlink/conntrack.ts";
 import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
 import type { Namespace } from "../netns/netns.ts";
+import { filtered } from "../sys/list.ts";
 import { readSysctl } from "./sysctl.ts";
 
 /** Where packets for a port of the host are led: `hostIp` is absent for all of the host's addresses. */
@@ -42,7 +44,7 @@ export function forgetLed(ns: Namespace, ways: readonly Way[]): void {
 function forget(ns: Namespace, ways: readonly Way[], isStale: (flow: Flow, way: Way) => boolean): void {
   if (ways.length === 0 || readSysctl(ns, counted) === "0") return; // a list takes 5 ms even of none
   for (const family of [2, 10] as const) {
-    const ours = ways.filter(({ ip }) => ip.includes(":") === (family === 10));
+    const ours = filtered(ways, ({ ip }) => ip.includes(":") === (family === 10));
     if (ours.length === 0) continue;
     // The kernel goes through all it has for each list, so several ports are picked out here.
     const port = ours.every(({ hostPort }) => hostPort === ours[0]!.hostPort) ? ours[0]!.hostPort : undefined;

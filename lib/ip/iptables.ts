@@ -20,7 +20,7 @@ import { addTable, type Table } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
 import { matchComment, matchEstablished, moduleOf } from "../nftables/xtables.ts";
 import { isErrno } from "../sys/libc.ts";
-import { mapped } from "../sys/list.ts";
+import { filtered, mapped } from "../sys/list.ts";
 
 export type Family = 4 | 6;
 export const families: readonly Family[] = [4, 6];
@@ -157,11 +157,16 @@ export function removeFromIptables(ns: Namespace, addresses: readonly string[]):
 
 /** The same as changes of a transaction. */
 export function removalsFromIptables(connection: Connection, addresses: readonly string[]): Message[] {
-  const asked = families.filter((family) => addresses.some((address) => familyOf(address) === family));
-  const gone = new Set(addresses.flatMap(namesOf));
-  return find(connection, ...asked.map((family) => chainsOf(family).plugin)).flatMap((chain) =>
-    (chain ? listRules(connection, chain) : []).filter((rule) => gone.has(acceptedBy(rule) ?? "")).map(deleteRule),
-  );
+  const removals: Message[] = [];
+  for (const family of families) {
+    const own = filtered(addresses, (address) => familyOf(address) === family);
+    const [chain] = own.length > 0 ? find(connection, chainsOf(family).plugin) : [];
+    if (!chain) continue;
+    const gone = own.flatMap(namesOf);
+    const rules = listRules(connection, chain).filter((rule) => gone.includes(acceptedBy(rule) ?? ""));
+    removals.push(...rules.map(deleteRule));
+  }
+  return removals;
 }
 
 /** Throws, with code 101, unless each address has its rules and FORWARD leads to them. */

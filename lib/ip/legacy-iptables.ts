@@ -2,10 +2,12 @@
 // (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: struct ipt_getinfo, ipt_get_entries, ipt_entry).
 // To take rules out is to replace the table without them (legacy-table.ts); to add any is left to iptables, the one program
 // that this suite ever executes here, and only where that filter drops.
+
 import { CniError, codes } from "../cni/errors.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { close } from "../sys/file.ts";
 import { errno, SystemError, system } from "../sys/libc.ts";
+import { filtered } from "../sys/list.ts";
 import { findProgram, runFound } from "../sys/program.ts";
 import { comments, type Family, families, familyOf } from "./iptables.ts";
 import { hasLegacyTable, type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
@@ -109,10 +111,10 @@ export function acceptInLegacy(addresses: readonly string[], admin: string, aske
 /** Takes the rules of addresses away. No such filter, no rules: nothing to do. */
 export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): void {
   for (const family of families) {
-    const own = addresses.filter((address) => familyOf(address) === family);
+    const own = filtered(addresses, (address) => familyOf(address) === family);
     if (own.length === 0) continue;
     removeLegacyRules(ns, family === 4 ? "ip" : "ip6", "filter", (rules) =>
-      rules.filter((rule) => own.includes(acceptedBy(rule)?.split(" ")[1] ?? "")),
+      filtered(rules, (rule) => own.includes(acceptedBy(rule)?.split(" ")[1] ?? "")),
     );
   }
 }

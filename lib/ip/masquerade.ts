@@ -8,6 +8,7 @@
 // other exemptions finds its set missing and puts its own in place; the rule is replaced in the same transaction.
 // DEL takes elements alone: sets and rules stay for the next pod (making the first costs the kernel 24 ms). GC removes
 // those of a network without pods, and with the last of them the table; so does the first pod of another network.
+
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import type { Part } from "../cni/request.ts";
@@ -35,6 +36,7 @@ import { daddr, inSet, masquerade, notInSet, saddr, say } from "../nftables/phra
 import { deleteRule, listRules, placeRule, type Rule } from "../nftables/rule.ts";
 import { addSet, deleteSet, type SetSpec } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
+import { filtered, mapped, unique } from "../sys/list.ts";
 
 /** One attachment's part in the masquerade of its network. */
 export interface Masquerade {
@@ -84,18 +86,14 @@ function membersOf(network: string, address: Cidr): { place: string; set: SetSpe
   return { place, set: { table: inet, name: `masq/${place}`, key: [key] } };
 }
 
-function withoutRepeats(texts: readonly string[]): string[] {
-  return texts.filter((text, at) => texts.indexOf(text) === at);
-}
-
 /** The pure description of everything that an attachment wants: ensure makes it, check compares with it. */
 function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
-  return withoutRepeats(addresses).map((text) => {
+  return mapped(unique(addresses), (text) => {
     const address = cidr(text);
     const family = address.ip.length === 4 ? 4 : 6;
     const { place, set } = membersOf(network, address);
-    const spared = exempt.map(cidr).filter(({ ip }) => ip.length === address.ip.length);
-    const fingerprint = hash(spared.map(formatCidr).sort().join());
+    const spared = filtered(mapped(exempt, cidr), ({ ip }) => ip.length === address.ip.length);
+    const fingerprint = hash(mapped(spared, formatCidr).sort().join());
     const exemption: SetSpec = { ...set, name: `exempt/${place}/${fingerprint}`, intervals: true };
     return {
       key: address.ip,
@@ -118,7 +116,7 @@ function wanted({ network, addresses, exempt }: Masquerade): Wanted[] {
  */
 export function ensureMasquerade(ns: Namespace, masquerade: Masquerade, whole?: boolean): void {
   const all = wanted(masquerade);
-  const required = all.map(({ exempt }) => exempt);
+  const required = mapped(all, ({ exempt }) => exempt);
   ensureElements(ns.netfilter, masquerade.label, all, required, () => prepare(ns.netfilter, all, whole), whole);
 }
 
@@ -180,9 +178,10 @@ export function removeMasquerade(
   { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
 ): void {
   const connection = ns.netfilter;
-  const named = withoutRepeats(addresses ?? [])
-    .map(cidr)
-    .map((address) => ({ set: membersOf(network, address).set, key: address.ip }));
+  const named = mapped(mapped(unique(addresses ?? []), cidr), (address) => ({
+    set: membersOf(network, address).set,
+    key: address.ip,
+  }));
   // A later plugin of the list may have put other addresses into the result: then its own are searched for.
   if (removeOwn(connection, label, named) === 0)
     removeOwn(connection, label, placesOf(listMembers(connection, network), label));

@@ -3,6 +3,7 @@
 import { CniError, codes, isErrno } from "../cni/errors.ts";
 import { hashedMac, hostLinkName, isOfNetwork, labelOf } from "../cni/identity.ts";
 import type { Attachment } from "../cni/request.ts";
+import { formatMac, parseIp } from "../netlink/inet.ts";
 import type { PortSettings } from "../netlink/rtnl/link.ts";
 import { createVeth, findLink, type Link, listLinks, removeLink, removeLinks } from "./link.ts";
 import { host, inPodIfAny, type Namespace } from "./pod.ts";
@@ -62,14 +63,7 @@ export function plugPod(pod: Namespace, { hostName, label, ifname, mac, address,
 /** A MAC address made from the IP address: who gets the address next gets the MAC too, and no neighbour is misled. */
 export function macOf(address: string | undefined, label: string): string {
   if (address === undefined || address.includes(":")) return hashedMac(address ?? label);
-  return [
-    "0a",
-    "58",
-    ...address
-      .split("/")[0]!
-      .split(".")
-      .map((byte) => Number(byte).toString(16).padStart(2, "0")),
-  ].join(":");
+  return formatMac(Uint8Array.of(0x0a, 0x58, ...parseIp(address.split("/")[0]!)!));
 }
 
 /**

@@ -1,4 +1,5 @@
 // A pod: its network namespace, and its end of a link: addresses, up, routes, in one send.
+
 import { CniError, codes } from "../cni/errors.ts";
 import type { IpConfig, Result, RouteConfig } from "../cni/result.ts";
 import { familyOf, formatCidr, networkOf, parseCidr } from "../netlink/inet.ts";
@@ -6,6 +7,7 @@ import { createAddress } from "../netlink/rtnl/address.ts";
 import { changeLink } from "../netlink/rtnl/link.ts";
 import { appendRoute, dumpRoutes, type Route, RT_SCOPE_LINK, readRoutes } from "../netlink/rtnl/route.ts";
 import { host, type Namespace, NamespaceError, openNamespace } from "../netns/netns.ts";
+import { first, mapped } from "../sys/list.ts";
 import { addressOf, listAddresses, waitForAddresses } from "./address.ts";
 import { writeSysctls } from "./sysctl.ts";
 
@@ -66,8 +68,8 @@ export interface PodInterface {
 /** The routes of a result as the kernel takes them: a missing next hop is the first gateway of the family. */
 export function wantedRoutes(ips: readonly IpConfig[], routes: readonly RouteConfig[], link?: number): Route[] {
   const gateways = (six: boolean) =>
-    ips.find(({ gateway }) => gateway !== undefined && gateway.includes(":") === six)?.gateway;
-  return routes.map(({ dst, gw, ...rest }): Route => {
+    first(ips, ({ gateway }) => gateway !== undefined && gateway.includes(":") === six)?.gateway;
+  return mapped(routes, ({ dst, gw, ...rest }): Route => {
     const scope = rest.scope ?? undefined;
     const gateway = scope === RT_SCOPE_LINK ? gw : (gw ?? gateways(dst.includes(":")));
     return { destination: dst, gateway, link, ...rest };
@@ -80,8 +82,8 @@ export function wantedRoutes(ips: readonly IpConfig[], routes: readonly RouteCon
  * to each port of the bridge, and the kernel hold up every change for as long.
  */
 export function configureInterface(pod: Namespace, wanted: PodInterface): void {
-  const { ifname, index, ips, routes, first = [], duplicateDetection = false } = wanted;
-  const six = ips.some(({ address }) => address.includes(":"));
+  const { ifname, index, ips, routes, duplicateDetection = false } = wanted;
+  const six = first(ips, ({ address }) => address.includes(":")) !== undefined;
   if (six) {
     const conf = `ipv6/conf/${ifname}/`;
     writeSysctls(pod, {
@@ -94,11 +96,11 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
     });
   }
   pod.route.request(
-    ...ips.map(({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
+    ...mapped(ips, ({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
     changeLink({ index, up: true }),
-    ...first.map(appendRoute),
+    ...mapped(wanted.first ?? [], appendRoute),
     // An IPv6 route needs its source address ready, which a tentative one is not.
-    ...(duplicateDetection ? [] : wantedRoutes(ips, routes, index).map(appendRoute)),
+    ...(duplicateDetection ? [] : mapped(wantedRoutes(ips, routes, index), appendRoute)),
   );
   if (duplicateDetection) {
     if (six) waitForAddresses(pod, index);

@@ -1,4 +1,5 @@
 // Publishes ports of pods: makes what port-mapping.ts describes, compares with it, and takes it away by label.
+
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import { equalBytes } from "../netlink/inet.ts";
@@ -26,6 +27,7 @@ import { appendRule, deleteRule, insertRule, listRules, placeRule, type Rule } f
 import { addSet, deleteSet } from "../nftables/set.ts";
 import { addTable, deleteTable } from "../nftables/table.ts";
 import { change } from "../nftables/transaction.ts";
+import { filtered, mapped } from "../sys/list.ts";
 import { findLink } from "./link.ts";
 import {
   attachments,
@@ -118,29 +120,32 @@ export function withdrawPorts(
       const holder = elementOf(replies[0]!);
       if (holder?.comment !== label) return [];
       ended = findOwn(places, replies.slice(1), label);
-      const count = ended.reduce((sum, { elements }) => sum + elements.length, 0);
+      let count = 0;
+      for (const { elements } of ended) count += elements.length;
       if (!holder.data || !equalBytes(holder.data, countData(count))) ended = listOwn(connection, label);
       return [...ended.flatMap(({ set, elements }) => deleteAll(set, elements)), ...deleteAll(attachments, [holder])];
     },
-    [getElement(attachments, nameKey(name)), ...places.map(({ set, key }) => getElement(set, key))],
+    [getElement(attachments, nameKey(name)), ...mapped(places, ({ set, key }) => getElement(set, key))],
   );
   return ended.flatMap(({ set, elements }) => (isMap(set) ? elements.map(wayOf) : []));
 }
 
 function waysOf(places: readonly Place[]): ProtocolWay[] {
-  return places.filter(({ set }) => isMap(set)).map(wayOf);
+  const mappings = filtered(places, ({ set }) => isMap(set));
+  return mapped(mappings, wayOf);
 }
 
 /** The elements with the label among those at these places, set by set. */
 function findOwn(places: readonly Place[], replies: readonly Reply[], label: string): Contents[] {
   const found = new Map<string, Contents>();
-  places.forEach(({ set }, at) => {
+  for (let at = 0; at < places.length; at++) {
+    const { set } = places[at]!;
     const element = elementOf(replies[at]!);
-    if (element?.comment !== label) return;
+    if (element?.comment !== label) continue;
     const contents = found.get(set.name) ?? { set, elements: [] };
     contents.elements.push(element);
     found.set(set.name, contents);
-  });
+  }
   return [...found.values()];
 }
 

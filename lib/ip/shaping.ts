@@ -8,6 +8,7 @@
 //
 // Handles and priorities are the mark by which ours are told from others'. The priorities are the last there are: programs
 // that watch or police the same hook see every frame first. What the Go plugins make is known by what it does.
+
 import { CniError, codes } from "../cni/errors.ts";
 import { parseCidr } from "../netlink/inet.ts";
 import { createLink, getLink, readLink, setLink } from "../netlink/rtnl/link.ts";
@@ -29,6 +30,7 @@ import { createClsact, createQdisc, deleteQdisc, getQdisc, type Qdisc, readQdisc
 import { ethernetRate, noRate, RATE32_MAX, ticksOf } from "../netlink/tc/rate.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { isErrno } from "../sys/libc.ts";
+import { mapped } from "../sys/list.ts";
 import { findLink, type Link, removeLink } from "./link.ts";
 
 /** Bytes a second, and how many bytes may pass at once after a pause. */
@@ -162,14 +164,15 @@ const endSending = (link: number): Message => ({
 });
 
 const endReceiving = (link: number): Message[] =>
-  [ETH_P_IP, ETH_P_IPV6, ETH_P_ALL].map((protocol) => ({
+  mapped([ETH_P_IP, ETH_P_IPV6, ETH_P_ALL], (protocol) => ({
     ...deleteFilters({ link, parent: TC_H_MIN_INGRESS, priority: priorities[protocol]!, protocol }),
     accept: ["ENOENT", "EINVAL"],
   }));
 
 /** The links of these names, asked for in one send; undefined where there is none. */
 export function findLinks(ns: Namespace, names: readonly string[]): (Link | undefined)[] {
-  return ns.route.try(...names.map((name) => getLink({ name }))).map(({ error, answers: [answer] }) => {
+  const replies = ns.route.try(...mapped(names, (name) => getLink({ name })));
+  return mapped(replies, ({ error, answers: [answer] }) => {
     if (error && !isErrno(error, "ENODEV")) throw error;
     return answer && readLink(answer);
   });
@@ -212,7 +215,7 @@ export function shapeReceiving(ns: Namespace, link: Link, device: Link, limit: L
     createQdisc(tokenBucket(device.index, limit)),
     { ...createClsact(link.index), accept: ["EEXIST"] },
     ...endReceiving(link.index),
-    ...receivingFilters(link.index, device.index, subnets).map(createFilter),
+    ...mapped(receivingFilters(link.index, device.index, subnets), createFilter),
   );
 }
 

@@ -18,6 +18,7 @@ import {
 } from "../sys/file.ts";
 import { sendFromHelper } from "../sys/helper.ts";
 import { clock, isErrno, SystemError } from "../sys/libc.ts";
+import { mapped } from "../sys/list.ts";
 import { findLink, removeLink } from "./link.ts";
 
 const directory = "/run/tenon";
@@ -95,7 +96,7 @@ function awaitEnd(socket: { receive(wait: boolean): Uint8Array }, index: number)
 function earlierHelper(): "gone" | "young" | undefined {
   const text = readRecord();
   if (!text) return "gone";
-  const [pid, started] = text.split(" ").map(Number) as [number, number];
+  const [pid, started] = mapped(text.split(" "), Number) as [number, number];
   const age = clock(7) - started;
   // A helper needs some 30 ms; after two seconds it is reaped or never will be.
   if (age >= 0 && age < 2e9) return "young";

@@ -137,7 +137,7 @@ export function makeDirectory(path: string, mode = 0o755): void {
   if (system("mkdirat", AT_FDCWD, cstring(path), mode) === 0) return;
   const error = errno();
   if (errnoName(error) === "EEXIST") return;
-  const parent = path.replace(/\/+[^/]*\/*$/, "");
+  const parent = path.slice(0, Math.max(0, path.lastIndexOf("/", path.length - 2)));
   if (errnoName(error) !== "ENOENT" || parent === "" || parent === path) {
     throw new SystemError(`make directory "${path}"`, error);
   }
