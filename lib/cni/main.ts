@@ -3,45 +3,35 @@ import { environment, programName } from "#ffi";
 import { readAll, type Status, status, writeAll } from "../sys/file.ts";
 import { exit } from "../sys/libc.ts";
 import { CniError, codes, toCniError } from "./errors.ts";
-import {
-  anyCase,
-  assertVersion,
-  makeRequest,
-  type Plugin,
-  readConfiguration,
-  readVerb,
-  type Suite,
-} from "./request.ts";
+import { assertVersion, makeRequest, type Plugin, readConfiguration, readVerb, type Suite } from "./request.ts";
 import { newest, versions, writeResult } from "./result.ts";
 import { serve } from "./serve.ts";
 
-/** A plugin of the image, whose code comes when it is needed: a process pays for every function that it holds. */
-export interface Entry {
-  /** As the plugin says them: VERSION is answered without its code. */
-  versions?: readonly string[];
-  load(): Promise<{ plugin: Plugin<any> }>;
-}
-
-/** Serves one request of `plugin` and ends the process. */
-export function main(plugin: Plugin<any>): Promise<never> {
-  return answer(plugin.versions, async () => ({ plugin, suite: {} }));
-}
-
-/** Serves as the plugin whose name the process was called by. */
-export async function mainOf(entries: Readonly<Record<string, Entry>>): Promise<never> {
-  const name = calledAs();
-  const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
-  if (entry) {
-    return answer(entry.versions, async (json) => {
-      const { plugin } = await entry.load();
-      const suite: Record<string, Plugin<any>> = { [name]: plugin };
-      for (const type of typesWithin(json)) {
-        if (Object.hasOwn(entries, type)) suite[type] = (await entries[type]!.load()).plugin;
-      }
-      return { plugin, suite };
-    });
+/** Serves one request of `plugin` and ends the process; it may delegate in this process to what `suite` has. */
+export function main(plugin: Plugin<any>, suite: Suite = {}): never {
+  const spoken = plugin.versions ?? versions;
+  let printed = "0.1.0";
+  try {
+    if (!environment.CNI_COMMAND) return about(spoken);
+    const verb = readVerb(environment);
+    if (verb === "VERSION") return finish(0, versionText(spoken));
+    const stdin = readStdin();
+    const json = readConfiguration(stdin);
+    assertVersion(verb, json.cniVersion, spoken);
+    printed = json.cniVersion;
+    if (verb === "ADD" || verb === "DEL") assertForeignNamespace(environment.CNI_NETNS ?? "");
+    const result = serve(plugin, makeRequest(plugin, verb, environment, json, stdin, suite));
+    return finish(0, result ? writeResult(result, json.cniVersion) : "");
+  } catch (error) {
+    return finish(1, errorText(toCniError(error), printed));
   }
-  const names = Object.keys(entries).join(", ");
+}
+
+/** Answers what takes no plugin's code: VERSION, by what each plugin speaks, and being called by a name that none has. */
+export function withoutPlugin(spoken: Readonly<Record<string, readonly string[]>>): never {
+  const name = calledAs();
+  if (Object.hasOwn(spoken, name)) return finish(0, versionText(spoken[name]!));
+  const names = Object.keys(spoken).join(", ");
   const error = new CniError(codes.badEnvironment, `Cannot run as "${name}": call me as one of ${names}`);
   return finish(1, errorText(error, newest));
 }
@@ -51,44 +41,8 @@ function calledAs(): string {
   return programName.slice(programName.lastIndexOf("/") + 1);
 }
 
-/** The plugins that a configuration names: its own, its IPAM, and with `chain` those of the list with theirs. */
-function typesWithin(json: Record<string, unknown>): string[] {
-  const types: string[] = [];
-  const add = (conf: any) => {
-    for (const one of [conf, anyCase(conf ?? {}, "ipam")]) {
-      const type = anyCase(one ?? ({} as any), "type");
-      if (typeof type === "string") types.push(type);
-    }
-  };
-  add(json);
-  const list = anyCase(json, "plugins");
-  if (Array.isArray(list)) for (const conf of list) add(conf);
-  return types;
-}
-
-/** Does what the environment and stdin ask; `load` brings the plugin, and what it may delegate to in this process. */
-async function answer(
-  spoken: readonly string[] = versions,
-  load: (json: Record<string, unknown>) => Promise<{ plugin: Plugin<any>; suite: Suite }>,
-): Promise<never> {
-  let printed = "0.1.0";
-  try {
-    if (!environment.CNI_COMMAND) return about(spoken);
-    const verb = readVerb(environment);
-    if (verb === "VERSION") {
-      return finish(0, `${JSON.stringify({ cniVersion: newest, supportedVersions: spoken })}\n`);
-    }
-    const stdin = readStdin();
-    const json = readConfiguration(stdin);
-    assertVersion(verb, json.cniVersion, spoken);
-    printed = json.cniVersion;
-    if (verb === "ADD" || verb === "DEL") assertForeignNamespace(environment.CNI_NETNS ?? "");
-    const { plugin, suite } = await load(json);
-    const result = serve(plugin, makeRequest(plugin, verb, environment, json, stdin, suite));
-    return finish(0, result ? writeResult(result, json.cniVersion) : "");
-  } catch (error) {
-    return finish(1, errorText(toCniError(error), printed));
-  }
+function versionText(spoken: readonly string[]): string {
+  return `${JSON.stringify({ cniVersion: newest, supportedVersions: spoken })}\n`;
 }
 
 function readStdin(): Uint8Array {

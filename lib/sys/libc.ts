@@ -8,46 +8,45 @@ export { addressOf };
 
 // Everything goes through one C function, syscall(2): each function bound costs 10 us at start-up, and thirty of them
 // would be a tenth of an ADD. Numbers: asm/unistd_64.h of x86-64, asm-generic/unistd.h for arm64.
+const isArm = process.arch === "arm64";
+const number = (x64: number, arm64: number) => (isArm ? arm64 : x64);
 const numbers = {
-  read: [0, 63],
-  write: [1, 64],
-  pread: [17, 67],
-  pwrite: [18, 68],
-  openat: [257, 56],
-  close: [3, 57],
-  ftruncate: [77, 46],
-  utimensat: [280, 88],
-  flock: [73, 32],
-  fsync: [74, 82],
-  unlinkat: [263, 35],
-  linkat: [265, 37],
-  renameat: [264, 38],
-  symlinkat: [266, 36],
-  readlinkat: [267, 78],
-  mkdirat: [258, 34],
-  getdents64: [217, 61],
-  statx: [332, 291],
-  fstatfs: [138, 44],
-  socket: [41, 198],
-  bind: [49, 200],
-  setsockopt: [54, 208],
-  getsockopt: [55, 209],
-  sendto: [44, 206],
-  recvfrom: [45, 207],
-  setns: [308, 268],
-  getpid: [39, 172],
-  kill: [62, 129],
-  clock_gettime: [228, 113],
-  nanosleep: [35, 101],
-  exit_group: [231, 94],
-  close_range: [436, 436],
-  pipe2: [293, 59],
-} as const;
+  read: number(0, 63),
+  write: number(1, 64),
+  pread: number(17, 67),
+  pwrite: number(18, 68),
+  openat: number(257, 56),
+  close: number(3, 57),
+  ftruncate: number(77, 46),
+  utimensat: number(280, 88),
+  flock: number(73, 32),
+  fsync: number(74, 82),
+  unlinkat: number(263, 35),
+  linkat: number(265, 37),
+  renameat: number(264, 38),
+  symlinkat: number(266, 36),
+  readlinkat: number(267, 78),
+  mkdirat: number(258, 34),
+  getdents64: number(217, 61),
+  statx: number(332, 291),
+  fstatfs: number(138, 44),
+  socket: number(41, 198),
+  bind: number(49, 200),
+  setsockopt: number(54, 208),
+  getsockopt: number(55, 209),
+  sendto: number(44, 206),
+  recvfrom: number(45, 207),
+  setns: number(308, 268),
+  getpid: number(39, 172),
+  kill: number(62, 129),
+  clock_gettime: number(228, 113),
+  nanosleep: number(35, 101),
+  exit_group: number(231, 94),
+  close_range: number(436, 436),
+  pipe2: number(293, 59),
+};
 
 export type SystemCall = keyof typeof numbers;
-
-/** Position of this machine's numbers in the table. */
-const machine = process.arch === "arm64" ? 1 : 0;
 
 export const AT_FDCWD = -100;
 
@@ -73,7 +72,7 @@ function base() {
 
 /** The number of a system call on this machine. */
 export function numberOf(name: SystemCall): number {
-  return numbers[name][machine];
+  return numbers[name];
 }
 
 type Argument = number | Uint8Array;
@@ -100,7 +99,7 @@ export function system(
   held[3] = d;
   held[4] = e;
   return base()(
-    numbers[name][machine],
+    numbers[name],
     typeof a === "number" ? a : addressOf(a),
     typeof b === "number" ? b : addressOf(b),
     typeof c === "number" ? c : addressOf(c),
@@ -190,8 +189,8 @@ export function clock(id: 0 | 1 | 7): number {
   return Number(view.getBigInt64(0, true)) * 1e9 + Number(view.getBigInt64(8, true));
 }
 
-/** errno names and texts: asm-generic/errno-base.h and errno.h; only those that our calls can meet. */
-const errors: Record<number, [name: string, text: string]> = {
+/** errno names and texts: asm-generic/errno-base.h and errno.h; only those that our calls can meet. Made when one is asked for. */
+const makeErrors = (): Record<number, [name: string, text: string]> => ({
   1: ["EPERM", "operation not permitted"],
   2: ["ENOENT", "no such file or directory"],
   3: ["ESRCH", "no such process"],
@@ -243,12 +242,16 @@ const errors: Record<number, [name: string, text: string]> = {
   113: ["EHOSTUNREACH", "no route to host"],
   117: ["EUCLEAN", "structure needs cleaning"],
   122: ["EDQUOT", "disk quota exceeded"],
-};
+});
+
+let errors: ReturnType<typeof makeErrors> | undefined;
 
 export function errnoName(errno: number): string {
+  errors ??= makeErrors();
   return errors[errno]?.[0] ?? `errno ${errno}`;
 }
 
 export function errnoText(errno: number): string {
+  errors ??= makeErrors();
   return errors[errno]?.[1] ?? `errno ${errno}`;
 }
