@@ -1,5 +1,6 @@
 // Links: idempotent verbs on a host or in a pod.
 import { badConfig, CniError, codes, toCniError } from "../cni/errors.ts";
+import { formatMac } from "../netlink/inet.ts";
 import {
   type BridgeSettings,
   changeLink,
@@ -93,11 +94,11 @@ export interface BridgeSpec {
 }
 
 /** The bridge of that name, made if there is none, and up. A link of another kind is an error. */
-export function ensureBridge(ns: Namespace, { name, mtu, mac = randomMac(), promiscuous, settings }: BridgeSpec): Link {
+export function ensureBridge(ns: Namespace, { name, mtu, mac, promiscuous, settings }: BridgeSpec): Link {
   let bridge = findLink(ns, name);
   if (!bridge) {
     // A MAC given at creation stays: otherwise it would follow the lowest of the ports' as they come and go.
-    const spec = { name, mtu, mac, txQueueLength: 1000, info: { kind: "bridge", data: settings } };
+    const spec = { name, mtu, mac: mac ?? randomMac(), txQueueLength: 1000, info: { kind: "bridge", data: settings } };
     // EEXIST: another process made it in the meantime.
     ns.route.request({ ...createLink(spec), accept: ["EEXIST"] });
     // Nobody else has the address made of that MAC; while the kernel asked around, no IPv6 would reach the first pods.
@@ -133,7 +134,7 @@ export function ensurePort(ns: Namespace, { index }: Link, master: number, setti
 function randomMac(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(6));
   bytes[0] = (bytes[0]! & 0xfc) | 2;
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return formatMac(bytes);
 }
 
 /** A pair of virtual Ethernet links, one end on the host, the other in the pod. */
