@@ -1,6 +1,6 @@
 // The main line of every plugin: environment and stdin in, one JSON document out.
 import { environment, programName } from "#ffi";
-import { readAll, type Status, status, writeAll } from "../sys/file.ts";
+import { isSameFile, readAll, writeAll } from "../sys/file.ts";
 import { exit } from "../sys/libc.ts";
 import { CniError, codes, toCniError } from "./errors.ts";
 import { assertVersion, makeRequest, type Plugin, readConfiguration, readVerb, type Suite } from "./request.ts";
@@ -58,14 +58,11 @@ function readStdin(): Uint8Array {
 // The Go library looks only after the work is done; here a mistake changes nothing.
 function assertForeignNamespace(path: string): void {
   if (path === "" || ["1", "true"].includes((environment.CNI_NETNS_OVERRIDE ?? "").toLowerCase())) return;
-  let theirs: Status | undefined;
+  let isOwn = false;
   try {
-    theirs = status(path);
-  } catch {
-    return; // a path that cannot be followed is no namespace: opening it says so where that matters
-  }
-  const ours = status("/proc/self/ns/net");
-  if (theirs && ours && theirs.inode === ours.inode && theirs.device === ours.device) {
+    isOwn = isSameFile(path, "/proc/self/ns/net");
+  } catch {} // a path that cannot be followed is no namespace: opening it says so where that matters
+  if (isOwn) {
     throw new CniError(
       codes.invalidNamespace,
       `Cannot use CNI_NETNS "${path}": it is the plugin's own network namespace`,

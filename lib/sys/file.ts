@@ -190,15 +190,30 @@ export interface Status {
   ctime: bigint;
 }
 
-/** The status of `path`, links followed; undefined if there is no such file. */
-export function status(path: string, at = AT_FDCWD): Status | undefined {
-  const bytes = new Uint8Array(256); // struct statx, linux/stat.h
+/** struct statx of `path`, links followed (linux/stat.h); undefined if there is no such file. */
+function statx(path: string, at: number): Uint8Array | undefined {
+  const bytes = new Uint8Array(256);
   const AT_EMPTY_PATH = 0x1000;
   if (system("statx", at, cstring(path), path === "" ? AT_EMPTY_PATH : 0, 0x7ff, bytes) < 0) {
     const error = errno();
     if (["ENOENT", "ENOTDIR"].includes(errnoName(error))) return undefined;
     throw new SystemError(`look at "${path}"`, error);
   }
+  return bytes;
+}
+
+/** Whether two paths lead to one file; false if one leads nowhere. */
+export function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [statx(one, AT_FDCWD), statx(other, AT_FDCWD)];
+  if (!a || !b) return false;
+  for (let at = 0; at < 8; at++) if (a[32 + at] !== b[32 + at] || a[136 + at] !== b[136 + at]) return false;
+  return true;
+}
+
+/** The status of `path`, links followed; undefined if there is no such file. */
+export function status(path: string, at = AT_FDCWD): Status | undefined {
+  const bytes = statx(path, at);
+  if (!bytes) return undefined;
   const view = new DataView(bytes.buffer);
   const time = (at: number) => view.getBigInt64(at, true) * 1_000_000_000n + BigInt(view.getUint32(at + 8, true));
   return {

@@ -51,7 +51,7 @@ function inHelper(
   if (!c) return undefined;
   const calls: (readonly number[])[] = [];
   let open = 0;
-  for (const fd of [...keep].sort((a, b) => a - b)) {
+  for (const fd of ascending(keep)) {
     if (fd > open) calls.push([numberOf("close_range"), open, fd - 1, 0]);
     open = fd + 1;
   }
@@ -69,16 +69,32 @@ function inHelper(
 
   calls.push(call(base));
   calls.push([numberOf("exit_group"), 0]);
-  calls.forEach(([a = 0, b = 0, c_ = 0, d = 0, e = 0, f = 0, g = 0], index) => {
+  const pointer = (at: number, value: number) => {
+    view.setUint32(at, value % 2 ** 32, true);
+    view.setUint32(at + 4, value / 2 ** 32, true);
+  };
+  for (let index = 0; index < calls.length; index++) {
+    const [a = 0, b = 0, c_ = 0, d = 0, e = 0, f = 0, g = 0] = calls[index]!;
     const at = contextsAt + index * contextSize;
     const context = arena.subarray(at, at + contextSize);
     checked(c.getcontext(context), "prepare the helper process");
-    view.setBigUint64(at + linkAt, index + 1 < calls.length ? BigInt(base + at + contextSize) : 0n, true);
-    view.setBigUint64(at + stackAt, BigInt(base + stacksAt + index * callStack), true);
-    view.setBigUint64(at + stackAt + 16, BigInt(callStack), true);
-    view.setBigUint64(at + signalMaskAt, 0xffff_ffff_ffff_ffffn, true);
+    pointer(at + linkAt, index + 1 < calls.length ? base + at + contextSize : 0);
+    pointer(at + stackAt, base + stacksAt + index * callStack);
+    pointer(at + stackAt + 16, callStack);
+    context.fill(255, signalMaskAt, signalMaskAt + 8);
     c.makecontext(context, c.syscall, 7, a, b, c_, d, e, f, g);
-  });
+  }
   const top = base + end - ((base + end) % 16);
   return checked(c.clone(c.setcontext, top, CLONE_VM | SIGCHLD, base + contextsAt), "start the helper process");
+}
+
+/** Two descriptors or three, in order. */
+function ascending(fds: readonly number[]): number[] {
+  const sorted: number[] = [];
+  for (const fd of fds) {
+    let at = sorted.length;
+    for (; at > 0 && sorted[at - 1]! > fd; at--) sorted[at] = sorted[at - 1]!;
+    sorted[at] = fd;
+  }
+  return sorted;
 }

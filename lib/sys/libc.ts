@@ -186,7 +186,7 @@ export function clock(id: 0 | 1 | 7): number {
   const time = new Uint8Array(16);
   checked(system("clock_gettime", id, time), "read a clock");
   const view = new DataView(time.buffer);
-  return Number(view.getBigInt64(0, true)) * 1e9 + Number(view.getBigInt64(8, true));
+  return (view.getUint32(0, true) + view.getInt32(4, true) * 2 ** 32) * 1e9 + view.getUint32(8, true);
 }
 
 /** errno names and texts: asm-generic/errno-base.h and errno.h; only those that our calls can meet. Made when one is asked for. */

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { lstat, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { installPlugins } from "../../../cli/agent/install.ts";
+import { installPlugins, settlePlugins } from "../../../cli/agent/install.ts";
 
 test("the image and a link for each plugin are put in place, over older ones too, and only once", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tenon-install-"));
@@ -26,6 +26,20 @@ test("the image and a link for each plugin are put in place, over older ones too
     }
     expect((await readdir(to)).filter((name) => name.startsWith("."))).toEqual([]);
     await expect(installPlugins(join(folder, "none"), to)).rejects.toThrow("ENOENT");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("to have the plugins lie well in memory changes nothing, and nothing is made of their absence", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tenon-settle-"));
+  try {
+    await writeFile(join(folder, "tenon-cni"), "image");
+    settlePlugins([join(folder, "none"), folder]);
+    expect([await readdir(folder), await readFile(join(folder, "tenon-cni"), "utf8")]).toEqual([
+      ["tenon-cni"],
+      "image",
+    ]);
   } finally {
     await rm(folder, { recursive: true });
   }

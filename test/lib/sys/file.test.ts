@@ -385,3 +385,17 @@ test("a call that fails leaves the errno of its own", () => {
   expect(system("close", -1)).toBe(-1);
   expect(errno()).toBe(9);
 });
+
+test("two paths lead to one file, or they do not", () => {
+  writeFileSync(at("a"), "");
+  writeFileSync(at("b"), "");
+  fs.linkSync(at("a"), at("hard"));
+  fs.symlinkSync("a", at("soft"));
+  fs.symlinkSync("loop", at("loop"));
+  for (const name of ["a", "hard", "soft"]) expect(file.isSameFile(at("a"), at(name))).toBe(true);
+  for (const name of ["b", "none", "a/none"]) {
+    expect([file.isSameFile(at("a"), at(name)), file.isSameFile(at(name), at("a"))]).toEqual([false, false]);
+  }
+  expect(file.isSameFile("/proc/self/ns/net", "/proc/self/ns/mnt")).toBe(false);
+  expect(refusal(() => file.isSameFile(at("loop"), at("a")))).toBe("ELOOP");
+});
