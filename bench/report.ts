@@ -19,7 +19,8 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
     ),
     ...section("Time", rows, timing, [
       "Medians in ms of wall time, and of CPU time with everything a call left running; the next call starts when that",
-      "has ended. The floor is `bench/floor.c`: the same system calls and no plugin; for VERSION an empty program.",
+      "has ended. The floor is `bench/floor.c`: the same system calls and no plugin; for VERSION an empty program. Executables of",
+      "both sides lie in memory in the largest pieces that the kernel makes, as after `make install`.",
     ]),
     ...section("host-local with 60,000 reservations", grown, beside("none", "60,000"), [
       "Ours beside ours with none, in ms.",
@@ -36,7 +37,8 @@ export function page(facts: string[], notes: string[], findings: Findings[], all
       "is no difference.",
     ]),
     ...section("Peak memory", memories, memory, [
-      "MB resident of a call's largest process; most of ours is the executable's file, shared by all that run.",
+      "MB resident of a call's largest process; most of ours is the executable's file, mapped by huge pages that count whole and",
+      "shared by all that run.",
     ]),
     ...(allocator ? [`\n## Allocator\n\n${allocator.trim()}`] : []),
     "",

@@ -69,7 +69,7 @@ async function measureAll(): Promise<string> {
   const found: Findings[] = [];
   let busiest = 0;
   for (const name of chosen.filter((each) => each in groups)) {
-    // Both sides as after a quiet boot, whatever the group before did; links of one file are one file.
+    // Both sides as after an installation, whatever the group before did; links of one file are one file.
     const images = [...readdirSync(reference.dir).map((each) => join(reference.dir, each)), join(ours, "bridge")];
     for (const image of images) if (statSync(image).isFile()) readInLargePieces(image);
     busiest = Math.max(busiest, await calm());
