@@ -3,7 +3,7 @@
 // can be laid out anew, and only where the file system holds large folios (xfs, ext4 from Linux 6.16, btrfs from 6.17).
 import { link } from "#ffi";
 import { close, O_RDONLY, open, status } from "./file.ts";
-import { checked, libraries, system } from "./libc.ts";
+import { libraries, system } from "./libc.ts";
 
 // asm-generic/mman-common.h, linux/fadvise.h
 const PROT_READ = 1;
@@ -14,7 +14,7 @@ const POSIX_FADV_DONTNEED = 4;
 
 /**
  * Has the kernel forget a file and read it anew in the largest pieces it has; what another process has mapped stays as it is.
- * A kernel that can do none of this leaves the file as it was: nothing but time depends on it.
+ * Before Linux 5.14, or where the file cannot be mapped, nothing happens: nothing but time depends on it.
  */
 export function readInLargePieces(path: string): void {
   const { mmap, madvise, munmap, posix_fadvise } = link(libraries, {
@@ -25,13 +25,16 @@ export function readInLargePieces(path: string): void {
   }) as Record<"mmap" | "madvise" | "munmap" | "posix_fadvise", (...args: number[]) => number>;
   const fd = open(path, O_RDONLY);
   try {
-    checked(system("fsync", fd), "sync an executable"); // what is not on the disk yet cannot be forgotten
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     const size = status(path)!.size;
     const at = mmap(0, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (at === 2 ** 64 - 1 || at === -1) return;
-    madvise(at, size, MADV_HUGEPAGE);
-    madvise(at, size, MADV_POPULATE_READ);
+    if (Number(at) >= 2 ** 63) return; // MAP_FAILED, -1
+    // Of no bytes: tells whether the kernel knows the word, before anything is forgotten.
+    if (madvise(at, 0, MADV_POPULATE_READ) === 0) {
+      system("fsync", fd); // what is not on the disk yet cannot be forgotten
+      posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+      madvise(at, size, MADV_HUGEPAGE);
+      madvise(at, size, MADV_POPULATE_READ);
+    }
     munmap(at, size);
   } finally {
     close(fd);

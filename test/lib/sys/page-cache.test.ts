@@ -18,6 +18,8 @@ test("all of a file is in memory afterwards, and unchanged", async () => {
     readInLargePieces(file);
     expect(await inMemory()).toBe(content.length);
     expect(content.equals(await Bun.file(file).bytes())).toBe(true);
+    await writeFile(join(folder, "empty"), "");
+    for (const unmapped of ["empty", "."]) readInLargePieces(join(folder, unmapped));
     expect(() => readInLargePieces(join(folder, "none"))).toThrow("no such file");
   } finally {
     await rm(folder, { recursive: true });
