@@ -1,4 +1,6 @@
 #!/usr/bin/env bun
+// bandwidth: limits how fast a pod's link may receive and send.
+// https://www.cni.dev/plugins/current/meta/bandwidth/
 import { any, cidrText, config, int, list, object } from "../lib/cni/config.ts";
 import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { hexName, hostLinkName, isOfNetwork, labelOf } from "../lib/cni/identity.ts";
@@ -19,8 +21,6 @@ import {
   unshapeLink,
 } from "../lib/ip/shaping.ts";
 import { unplugLink } from "../lib/ip/unplug.ts";
-// bandwidth: limits how fast a pod's link may receive and send.
-// https://www.cni.dev/plugins/current/meta/bandwidth/
 import { filtered, first, mapped } from "../lib/sys/list.ts";
 
 const limits = {

@@ -1,4 +1,6 @@
 #!/usr/bin/env bun
+// bridge: a virtual Ethernet pair between the pod and a bridge on the host.
+// https://www.cni.dev/plugins/current/main/bridge/
 import {
   any,
   bool,
@@ -56,8 +58,6 @@ import { assertPath, ensureSubnetRoute } from "../lib/ip/subnet-route.ts";
 import { ensureForwarding } from "../lib/ip/sysctl.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
 import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
-// bridge: a virtual Ethernet pair between the pod and a bridge on the host.
-// https://www.cni.dev/plugins/current/main/bridge/
 import { first, mapped } from "../lib/sys/list.ts";
 
 const vlanId = { min: 1, max: 4094 };

@@ -1,4 +1,6 @@
 #!/usr/bin/env bun
+// portmap: ports of the host that lead to ports of the pod; chained after the plugin that makes the interface.
+// https://www.cni.dev/plugins/current/meta/portmap/
 import { any, bool, config, int, ip, list, object, oneOf, string, type Type } from "../lib/cni/config.ts";
 import { badConfig, runAll, transaction } from "../lib/cni/errors.ts";
 import { hostLinkName, labelOf } from "../lib/cni/identity.ts";
@@ -11,8 +13,6 @@ import { type ProtocolWay, type Published, protocols } from "../lib/ip/port-mapp
 import { assertPublishing, checkPorts, publishPorts, sweepPorts, withdrawPorts } from "../lib/ip/publish.ts";
 import { hasReferencePorts, removeReferencePorts, sweepReferencePorts } from "../lib/ip/reference-ports.ts";
 import { releaseLater } from "../lib/ip/release.ts";
-// portmap: ports of the host that lead to ports of the pod; chained after the plugin that makes the interface.
-// https://www.cni.dev/plugins/current/meta/portmap/
 import { filtered, first, mapped } from "../lib/sys/list.ts";
 
 const port = { required: true, min: 1, max: 65535 } as const;

@@ -1,5 +1,4 @@
 // Addresses of links on a host or in a pod.
-
 import { badConfig, CniError, codes } from "../cni/errors.ts";
 import {
   type Cidr,

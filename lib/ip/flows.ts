@@ -1,6 +1,5 @@
 // Connections that the kernel remembers and that a change of published ports leaves behind. UDP alone: its "connections"
 // have no end of their own, and while a client goes on sending, the kernel sends its packets where the first one went.
-
 import { deleteFlow, dumpFlows, type Flow, readFlow } from "../netlink/conntrack.ts";
 import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
 import type { Namespace } from "../netns/netns.ts";

@@ -2,7 +2,6 @@
 // (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: struct ipt_getinfo, ipt_get_entries, ipt_entry).
 // To take rules out is to replace the table without them (legacy-table.ts); to add any is left to iptables, the one program
 // that this suite ever executes here, and only where that filter drops.
-
 import { CniError, codes } from "../cni/errors.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { close } from "../sys/file.ts";

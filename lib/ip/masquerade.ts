@@ -8,7 +8,6 @@
 // other exemptions finds its set missing and puts its own in place; the rule is replaced in the same transaction.
 // DEL takes elements alone: sets and rules stay for the next pod (making the first costs the kernel 24 ms). GC removes
 // those of a network without pods, and with the last of them the table; so does the first pod of another network.
-
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import type { Part } from "../cni/request.ts";

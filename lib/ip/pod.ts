@@ -1,5 +1,4 @@
 // A pod: its network namespace, and its end of a link: addresses, up, routes, in one send.
-
 import { CniError, codes } from "../cni/errors.ts";
 import type { IpConfig, Result, RouteConfig } from "../cni/result.ts";
 import { familyOf, formatCidr, networkOf, parseCidr } from "../netlink/inet.ts";

@@ -1,5 +1,4 @@
 // Publishes ports of pods: makes what port-mapping.ts describes, compares with it, and takes it away by label.
-
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
 import { equalBytes } from "../netlink/inet.ts";

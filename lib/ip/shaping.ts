@@ -8,7 +8,6 @@
 //
 // Handles and priorities are the mark by which ours are told from others'. The priorities are the last there are: programs
 // that watch or police the same hook see every frame first. What the Go plugins make is known by what it does.
-
 import { CniError, codes } from "../cni/errors.ts";
 import { parseCidr } from "../netlink/inet.ts";
 import { createLink, getLink, readLink, setLink } from "../netlink/rtnl/link.ts";
