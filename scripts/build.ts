@@ -33,7 +33,7 @@ async function pluginNames(): Promise<string[]> {
     .sort();
 }
 
-/** The generated registry of all plugins. */
+/** The generated registry of these plugins, with `root` the way from its folder to the sources. */
 function registry(names: readonly string[], root = ".."): string {
   const local = (name: string) => `_${name.replaceAll("-", "_")}`; // `static` alone would be a word of the language
   return [
@@ -59,10 +59,10 @@ async function writeImage(names: readonly string[]): Promise<string> {
   for (const name of names) {
     const { plugin } = await import(`../plugins/${name}.ts`);
     spoken[name] = plugin.versions ?? versions;
-    const others = name === "chain" ? names : "ipam" in plugin.conf ? [name, ...ipam] : [name];
+    const asks = "ipam" in plugin.conf && !ipam.includes(name); // those that give addresses have such a key too, and ask nobody
     await writeFile(
       `build/image/${name}.ts`,
-      `${registry([...new Set(others)], "../..")}import { main } from "../../lib/cni/main.ts";\nmain(suite["${name}"]!, suite);\n`,
+      `${registry(name === "chain" ? names : asks ? [name, ...ipam] : [name], "../..")}import { main } from "../../lib/cni/main.ts";\nmain(suite["${name}"]!, suite);\n`,
     );
   }
   await writeFile(
