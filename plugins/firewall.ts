@@ -24,9 +24,9 @@ import {
   checkInIptables,
   type Family,
   families,
-  familyOf,
   forwardDrops,
   hasReferenceGuard,
+  ofFamily,
   removalsFromIptables,
   removeFromIptables,
 } from "../lib/ip/iptables.ts";
@@ -42,7 +42,7 @@ import {
 import { host, inPod } from "../lib/ip/pod.ts";
 import { releaseLater } from "../lib/ip/release.ts";
 import { readSysctl } from "../lib/ip/sysctl.ts";
-import { filtered, mapped, unique } from "../lib/sys/list.ts";
+import { mapped, unique } from "../lib/sys/list.ts";
 
 /** The name of a chain as iptables takes it: XT_EXTENSION_MAXNAMELEN is 29. */
 const chainName: Type<string> = {
@@ -84,7 +84,7 @@ function wanted({ conf, containerId, ifname, network, prevResult, verb }: Firewa
   return {
     backend,
     label: labelOf(network, containerId, ifname),
-    addresses: unique(mapped(prevResult.ips ?? [], ({ address }) => address.slice(0, address.indexOf("/")))),
+    addresses: unique(mapped(prevResult.ips ?? [], ({ address }) => address.split("/")[0]!)),
     admin: conf.iptablesAdminChainName?.() || "CNI-ADMIN",
     guard: policy === "open" ? undefined : guardOf(network, policy, prevResult),
   };
@@ -110,7 +110,7 @@ function elsewhere({ backend, addresses }: ReturnType<typeof wanted>): { nft: st
   const nft: string[] = [];
   const legacy: Family[] = [];
   for (const family of families) {
-    const own = filtered(addresses, (address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     if (own.length === 0) continue;
     const always = backend === "iptables";
     const isLegacy = always ? hasLegacyFilter(host, family) : legacyDrops(host, family);

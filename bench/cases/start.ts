@@ -2,18 +2,10 @@
 // the small pieces in which such runs read it.
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { link } from "#ffi";
+import { forget } from "../../lib/sys/page-cache.ts";
 import { type Findings, interleave, memory, row, type Step } from "../measure.ts";
 import type { Node, Side } from "../node.ts";
 import { call } from "../pod.ts";
-
-const libc = link(["libc.so.6", "libc.so"], {
-  open: [["buffer", "i32", "u32"], "i32"],
-  fsync: [["i32"], "i32"],
-  posix_fadvise: [["i32", "i64", "i64", "i32"], "i32"],
-  close: [["i32"], "i32"],
-});
-const POSIX_FADV_DONTNEED = 4;
 
 export function measureStart(node: Node): Findings {
   const { sides, options } = node;
@@ -72,12 +64,4 @@ function copiedVersion(copies: Map<Side, string>, before: (path: string) => void
       return call({ ...side, bin }, "bridge", "VERSION", { id: "", netns: "", ifname: "" }, { type: "bridge" });
     },
   };
-}
-
-/** Drops a file's clean pages from memory. */
-function forget(path: string): void {
-  const fd = libc.open!(new TextEncoder().encode(`${path}\0`), 0, 0);
-  libc.fsync!(fd);
-  libc.posix_fadvise!(fd, 0, 0, POSIX_FADV_DONTNEED);
-  libc.close!(fd);
 }

@@ -46,6 +46,10 @@ function chainsOf(family: Family, admin = "") {
 /** The family of an address. */
 export const familyOf = (address: string): Family => (address.includes(":") ? 6 : 4);
 
+/** Those of the addresses that are of one family. */
+export const ofFamily = (addresses: readonly string[], family: Family): string[] =>
+  filtered(addresses, (address) => familyOf(address) === family);
+
 function find(connection: Connection, ...chains: Chain[]): (Chain | undefined)[] {
   return mapped(connection.try(...mapped(chains, getChain)), ({ error, answers }) => {
     if (error && !isErrno(error, "ENOENT")) throw error;
@@ -120,7 +124,7 @@ export function acceptInIptables(ns: Namespace, addresses: readonly string[], ad
   const connection = ns.netfilter;
   change(connection, () =>
     families.flatMap((family) => {
-      const own = addresses.filter((address) => familyOf(address) === family);
+      const own = ofFamily(addresses, family);
       return own.length === 0 ? [] : acceptingIn(connection, family, own, admin);
     }),
   );
@@ -159,7 +163,7 @@ export function removeFromIptables(ns: Namespace, addresses: readonly string[]):
 export function removalsFromIptables(connection: Connection, addresses: readonly string[]): Message[] {
   const removals: Message[] = [];
   for (const family of families) {
-    const own = filtered(addresses, (address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     const [chain] = own.length > 0 ? find(connection, chainsOf(family).plugin) : [];
     if (!chain) continue;
     const gone = own.flatMap(namesOf);
@@ -175,7 +179,7 @@ export function checkInIptables(ns: Namespace, addresses: readonly string[]): vo
   const missing = (what: string, family: Family) =>
     new CniError(codes.checkFailed, `Cannot find ${what} in the filter of ${family === 4 ? "iptables" : "ip6tables"}`);
   for (const family of families) {
-    const own = addresses.filter((address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     if (own.length === 0) continue;
     const { forward, plugin } = chainsOf(family);
     if (!listRules(connection, forward).some((rule) => leadsTo(rule, plugin))) {

@@ -8,7 +8,7 @@ import { close } from "../sys/file.ts";
 import { errno, SystemError, system } from "../sys/libc.ts";
 import { filtered } from "../sys/list.ts";
 import { findProgram, runFound } from "../sys/program.ts";
-import { comments, type Family, families, familyOf } from "./iptables.ts";
+import { comments, type Family, families, familyOf, ofFamily } from "./iptables.ts";
 import { hasLegacyTable, type LegacyRule, legacyRules, removeLegacyRules } from "./legacy-table.ts";
 
 /** Where things are in the entries of each family. */
@@ -89,7 +89,7 @@ function read(entries: Uint8Array, first: number, policy: number, match: number,
 /** Lets addresses through in the legacy FORWARD of these families, by the program of iptables. */
 export function acceptInLegacy(addresses: readonly string[], admin: string, asked: readonly Family[]): void {
   for (const family of asked) {
-    const own = addresses.filter((address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     if (own.length === 0) continue;
     edit(family, (there) => {
       const chains = ["CNI-FORWARD", admin].filter((chain) => !there.some((line) => line.startsWith(`:${chain} `)));
@@ -110,7 +110,7 @@ export function acceptInLegacy(addresses: readonly string[], admin: string, aske
 /** Takes the rules of addresses away. No such filter, no rules: nothing to do. */
 export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): void {
   for (const family of families) {
-    const own = filtered(addresses, (address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     if (own.length === 0) continue;
     removeLegacyRules(ns, family === 4 ? "ip" : "ip6", "filter", (rules) =>
       filtered(rules, (rule) => own.includes(acceptedBy(rule)?.split(" ")[1] ?? "")),
@@ -121,7 +121,7 @@ export function removeFromLegacy(ns: Namespace, addresses: readonly string[]): v
 /** Whether each address has its rules, whoever wrote them. */
 export function hasInLegacy(ns: Namespace, addresses: readonly string[]): boolean {
   return families.every((family) => {
-    const own = addresses.filter((address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     const there = own.length ? legacyRules(ns, family === 4 ? "ip" : "ip6", "filter").map(acceptedBy) : [];
     return own.every((address) => there.includes(`to ${address}`) && there.includes(`from ${address}`));
   });
@@ -144,7 +144,7 @@ function acceptedBy({ from, accepts, facts }: LegacyRule): string | undefined {
 /** Throws, with code 101, unless each address has its rules. */
 export function checkInLegacy(addresses: readonly string[], asked: readonly Family[]): void {
   for (const family of asked) {
-    const own = addresses.filter((address) => familyOf(address) === family);
+    const own = ofFamily(addresses, family);
     const there = own.length ? save(family) : [];
     const missing = own.flatMap(rulesOf).find((rule) => !there.includes(`-A ${rule}`));
     if (missing) throw new CniError(codes.checkFailed, `Cannot find rule "${missing}" in ${shapes[family].program}`);

@@ -42,7 +42,7 @@ function parseIp6(text: string): Uint8Array | undefined {
   if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
   const words = [...head];
   for (let at = 0; at < missing; at++) words.push(0);
-  for (const word of tail) words.push(word);
+  words.push(...tail);
   const bytes = new Uint8Array(16);
   for (let i = 0; i < 8; i++) {
     bytes[2 * i] = words[i]! >> 8;
@@ -77,7 +77,7 @@ function parseGroup(text: string): number {
   if (text.length < 1 || text.length > 4) return -1;
   let word = 0;
   for (let at = 0; at < text.length; at++) {
-    const digit = "0123456789abcdef".indexOf(text[at]!.toLowerCase());
+    const digit = hexDigit(text.charCodeAt(at));
     if (digit < 0) return -1;
     word = word * 16 + digit;
   }

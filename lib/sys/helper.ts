@@ -4,16 +4,15 @@
 // does not survive. So: clone(2) with shared memory and a chain of C calls laid out by makecontext(3); no JavaScript.
 import { addressOf } from "#ffi";
 import { O_CLOEXEC } from "./file.ts";
-import { checked, contextCalls, numberOf, system } from "./libc.ts";
+import { checked, contextCalls, isArm, numberOf, system } from "./libc.ts";
 
 const CLONE_VM = 0x100;
 const SIGCHLD = 17;
-const arm = process.arch === "arm64";
 
 // struct ucontext_t: uc_flags, uc_link, uc_stack { ss_sp, ss_flags, ss_size }, and uc_sigmask where the machine has it.
 const linkAt = 8;
 const stackAt = 16;
-const signalMaskAt = arm ? 40 : 296;
+const signalMaskAt = isArm ? 40 : 296;
 const contextSize = 4608; // 968 on x86-64, 4544 on arm64, rounded up to a cache line
 
 const callStack = 8192;
@@ -51,7 +50,7 @@ function inHelper(
   if (!c) return undefined;
   const calls: (readonly number[])[] = [];
   let open = 0;
-  for (const fd of ascending(keep)) {
+  for (const fd of [...keep].sort((a, b) => a - b)) {
     if (fd > open) calls.push([numberOf("close_range"), open, fd - 1, 0]);
     open = fd + 1;
   }
@@ -86,15 +85,4 @@ function inHelper(
   }
   const top = base + end - ((base + end) % 16);
   return checked(c.clone(c.setcontext, top, CLONE_VM | SIGCHLD, base + contextsAt), "start the helper process");
-}
-
-/** Two descriptors or three, in order. */
-function ascending(fds: readonly number[]): number[] {
-  const sorted: number[] = [];
-  for (const fd of fds) {
-    let at = sorted.length;
-    for (; at > 0 && sorted[at - 1]! > fd; at--) sorted[at] = sorted[at - 1]!;
-    sorted[at] = fd;
-  }
-  return sorted;
 }

@@ -6,9 +6,11 @@ import { addressOf, link, readI32 } from "#ffi";
 /** Where a buffer is in memory, for structures that point to others. */
 export { addressOf };
 
+/** Whether this machine is arm64; the others are x86-64. */
+export const isArm = process.arch === "arm64";
+
 // Everything goes through one C function, syscall(2): each function bound costs 10 us at start-up, and thirty of them
 // would be a tenth of an ADD. Numbers: asm/unistd_64.h of x86-64, asm-generic/unistd.h for arm64.
-const isArm = process.arch === "arm64";
 const number = (x64: number, arm64: number) => (isArm ? arm64 : x64);
 const numbers = {
   read: number(0, 63),
@@ -246,12 +248,15 @@ const makeErrors = (): Record<number, [name: string, text: string]> => ({
 
 let errors: ReturnType<typeof makeErrors> | undefined;
 
-export function errnoName(errno: number): string {
+function errorOf(errno: number): [name: string, text: string] | undefined {
   errors ??= makeErrors();
-  return errors[errno]?.[0] ?? `errno ${errno}`;
+  return errors[errno];
+}
+
+export function errnoName(errno: number): string {
+  return errorOf(errno)?.[0] ?? `errno ${errno}`;
 }
 
 export function errnoText(errno: number): string {
-  errors ??= makeErrors();
-  return errors[errno]?.[1] ?? `errno ${errno}`;
+  return errorOf(errno)?.[1] ?? `errno ${errno}`;
 }

@@ -12,17 +12,31 @@ const MADV_HUGEPAGE = 14;
 const MADV_POPULATE_READ = 22; // Linux 5.14
 const POSIX_FADV_DONTNEED = 4;
 
-/**
- * Has the kernel forget a file and read it anew in the largest pieces it has; what another process has mapped stays as it is.
- * Before Linux 5.14, or where the file cannot be mapped, nothing happens: nothing but time depends on it.
- */
-export function readInLargePieces(path: string): void {
-  const { mmap, madvise, munmap, posix_fadvise } = link(libraries, {
+const calls = () =>
+  link(libraries, {
     mmap: [["pointer", "usize", "i32", "i32", "i32", "i64"], "pointer"],
     madvise: [["pointer", "usize", "i32"], "i32"],
     munmap: [["pointer", "usize"], "i32"],
     posix_fadvise: [["i32", "i64", "i64", "i32"], "i32"],
   }) as Record<"mmap" | "madvise" | "munmap" | "posix_fadvise", (...args: number[]) => number>;
+
+/** Has the kernel forget what it remembers of a file's content, but for what a process has mapped. */
+export function forget(path: string): void {
+  const fd = open(path, O_RDONLY);
+  try {
+    system("fsync", fd); // what is not on the disk yet cannot be forgotten
+    calls().posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  } finally {
+    close(fd);
+  }
+}
+
+/**
+ * Has the kernel forget a file and read it anew in the largest pieces it has; what another process has mapped stays as it is.
+ * Before Linux 5.14, or where the file cannot be mapped, nothing happens: nothing but time depends on it.
+ */
+export function readInLargePieces(path: string): void {
+  const { mmap, madvise, munmap } = calls();
   const fd = open(path, O_RDONLY);
   try {
     const size = status(path)!.size;
@@ -30,8 +44,7 @@ export function readInLargePieces(path: string): void {
     if (Number(at) >= 2 ** 63) return; // MAP_FAILED, -1
     // Of no bytes: tells whether the kernel knows the word, before anything is forgotten.
     if (madvise(at, 0, MADV_POPULATE_READ) === 0) {
-      system("fsync", fd); // what is not on the disk yet cannot be forgotten
-      posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+      forget(path);
       madvise(at, size, MADV_HUGEPAGE);
       madvise(at, size, MADV_POPULATE_READ);
     }
