@@ -1,6 +1,8 @@
 /* Who is it that I hear from? For machines without a runtime, and for SCTP, which runtimes do not speak.
  *   peer serve PORT               answers over TCP, UDP and SCTP with the client's address
- *   peer ask PROTOCOL HOST PORT   prints the answer, or "none" after two seconds
+ *   peer ask PROTOCOL HOST PORT   prints the answer, or "none" where it is refused or after ten seconds
+ * Ten: SCTP's answer may overtake the end of the handshake on a busy machine. It is dropped then, and sent again after
+ * RTO.Initial, three seconds (RFC 9260, sections 5.1 and 16).
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -42,7 +44,7 @@ static int ask(int type, int protocol, const char *host, int port) {
   int is_six = inet_pton(AF_INET6, host, &six.sin6_addr) == 1;
   if (!is_six) inet_pton(AF_INET, host, &four.sin_addr);
   int socket_ = socket(is_six ? AF_INET6 : AF_INET, type, protocol);
-  struct timeval limit = {.tv_sec = 2};
+  struct timeval limit = {.tv_sec = 10};
   setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   char text[64] = "";
