@@ -25,7 +25,7 @@ import {
   placesOf,
 } from "../nftables/attachment.ts";
 import { addChain, deleteChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { deleteElements, getElement } from "../nftables/element.ts";
+import { deleteElements, getElements } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { forward, inet } from "../nftables/layout.ts";
 import {
@@ -132,7 +132,7 @@ export function acceptedOf(ns: Namespace, label: string, hints?: readonly string
   const connection = ns.netfilter;
   if (!hints) return placesOf(contents(connection), label).map(({ key }) => formatIp(key));
   const places = mapped(unique(hints), placeOf);
-  const replies = connection.try(...mapped(places, ({ set, key }) => getElement(set, key)));
+  const replies = connection.try(...getElements(places));
   const own = filtered(places, (_, at) => (elementOf(replies[at]!)?.comment ?? label) === label);
   return mapped(own, ({ key }) => formatIp(key));
 }
@@ -152,15 +152,14 @@ export function removeAccepted(
     const own = filtered(places, (_, at) => elementOf(replies[at]!)?.comment === label);
     return [...more(connection), ...mapped(own, (place) => deleteElements(place.set, [place]))];
   };
-  const looks = mapped(places, ({ set, key }) => getElement(set, key));
-  change(connection, plan, looks);
+  change(connection, plan, getElements(places));
 }
 
 /** Whether elements bear the label, all of them: "none" is what another suite made. Throws, code 101, if only some do. */
 export function checkAccepted(ns: Namespace, { label, addresses }: Accepted): "all" | "none" {
   const connection = ns.netfilter;
   const places = addresses.map(placeOf);
-  const replies = connection.try(...places.map(({ set, key }) => getElement(set, key)));
+  const replies = connection.try(...getElements(places));
   const missing = places.filter((_, at) => elementOf(replies[at]!)?.comment !== label);
   if (places.length === 0) return "all";
   if (missing.length === places.length) return "none";

@@ -18,7 +18,7 @@ import {
   type Place,
 } from "../nftables/attachment.ts";
 import { addChain, deleteChain, dumpChains, readChain } from "../nftables/chain.ts";
-import { getElement } from "../nftables/element.ts";
+import { getElement, getElements } from "../nftables/element.ts";
 import { sameExpressions } from "../nftables/expression.ts";
 import { inet, postrouting } from "../nftables/layout.ts";
 import { getGeneration } from "../nftables/message.ts";
@@ -124,7 +124,7 @@ export function withdrawPorts(
       if (!holder.data || !equalBytes(holder.data, countData(count))) ended = listOwn(connection, label);
       return [...ended.flatMap(({ set, elements }) => deleteAll(set, elements)), ...deleteAll(attachments, [holder])];
     },
-    [getElement(attachments, nameKey(name)), ...mapped(places, ({ set, key }) => getElement(set, key))],
+    [getElement(attachments, nameKey(name)), ...getElements(places)],
   );
   return ended.flatMap(({ set, elements }) => (isMap(set) ? elements.map(wayOf) : []));
 }
@@ -165,7 +165,7 @@ export function checkPorts(ns: Namespace, ports: Published): void {
   const want = wanted(ports);
   if (want.places.length === 0) return;
   const missing = (what: string) => new CniError(codes.checkFailed, `Cannot find ${what} in nftables table inet tenon`);
-  const replies = connection.try(...want.places.map(({ set, key }) => getElement(set, key)));
+  const replies = connection.try(...getElements(want.places));
   want.places.forEach(({ set, key, data }, at) => {
     const element = elementOf(replies[at]!);
     const same = element?.comment === ports.label && (!data || equalBytes(data, element.data ?? new Uint8Array(0)));

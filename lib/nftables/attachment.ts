@@ -4,7 +4,7 @@ import { equalBytes } from "../netlink/inet.ts";
 import type { Connection, Message, Reply } from "../netlink/socket.ts";
 import { isErrno } from "../sys/libc.ts";
 import { mapped } from "../sys/list.ts";
-import { createElements, deleteElements, dumpElements, type Element, getElement, readElements } from "./element.ts";
+import { createElements, deleteElements, dumpElements, type Element, getElements, readElements } from "./element.ts";
 import { getGeneration } from "./message.ts";
 import { dumpSets, getSet, readSet, type SetSpec } from "./set.ts";
 import type { Table } from "./table.ts";
@@ -44,9 +44,7 @@ export function ensureElements(
   prepare: () => readonly Message[],
   whole?: boolean,
 ): void {
-  const looks = [getGeneration()];
-  for (const set of required) looks.push(getSet(set));
-  for (const { set, key } of places) looks.push(getElement(set, key));
+  const looks = [getGeneration(), ...mapped(required, getSet), ...getElements(places)];
   const additions = mapped(places, ({ set, key, data }) => createElements(set, [{ key, data, comment: label }]));
   for (let attempt = 1; ; attempt++) {
     const replies = connection.try(...looks);
@@ -79,7 +77,6 @@ export function ensureElements(
 export function removeOwn(connection: Connection, label: string, places: readonly Place[]): number {
   if (places.length === 0) return 0;
   let found = 0;
-  const looks = mapped(places, ({ set, key }) => getElement(set, key));
   const plan = (replies: Reply[]) => {
     const deletions: Message[] = [];
     for (let at = 0; at < places.length; at++)
@@ -87,7 +84,7 @@ export function removeOwn(connection: Connection, label: string, places: readonl
     found = deletions.length;
     return deletions;
   };
-  change(connection, plan, looks);
+  change(connection, plan, getElements(places));
   return found;
 }
 

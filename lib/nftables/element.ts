@@ -79,6 +79,11 @@ export function getElement(set: Named, key: Uint8Array): Message {
   return change("find", NFT_MSG_GETSETELEM, 0, set, [{ key }]);
 }
 
+/** Asks for the element at each of these places, one by one: the answers come in that order. */
+export function getElements(places: readonly { set: Named; key: Uint8Array }[]): Message[] {
+  return mapped(places, ({ set, key }) => getElement(set, key));
+}
+
 /** Asks for all elements of a set. ENOENT if there is no such set. */
 export function dumpElements(set: Named): Message {
   return change("list", NFT_MSG_GETSETELEM, 0, set);

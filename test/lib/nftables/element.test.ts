@@ -6,6 +6,7 @@ import {
   dumpElements,
   type Element,
   getElement,
+  getElements,
   readElements,
 } from "../../../lib/nftables/element.ts";
 import { bodyOf, hex, rows } from "../../helpers/bytes.ts";
@@ -94,6 +95,17 @@ test.each([
   expect(rows(bodyOf(message))).toEqual(
     rows(hex(`${head}\n14 00 03 80\n10 00 01 80\n0c 00 01 80\n08 00 01 00\n0a 01 00 02`)),
   );
+});
+
+test("each place is asked for by a message of its own, in the order given", () => {
+  const other = { ...set, name: "ports" };
+  const places = [
+    { set: other, key: new Uint8Array([1]) },
+    { set, key: element.key },
+  ];
+  const asked = getElements(places).map((message) => [message.label, rows(bodyOf(message))]);
+  expect(asked).toEqual(places.map(({ set, key }) => [getElement(set, key).label, rows(bodyOf(getElement(set, key)))]));
+  expect(getElements([])).toEqual([]);
 });
 
 test("all elements are asked for by the set alone", () => {
