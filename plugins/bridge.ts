@@ -16,23 +16,20 @@ import {
   string,
 } from "../lib/cni/config.ts";
 import { delegate } from "../lib/cni/delegate.ts";
-import { badConfig, CniError, codes, isErrno, runAll, transaction } from "../lib/cni/errors.ts";
-import { hostLinkName } from "../lib/cni/identity.ts";
+import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/errors.ts";
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import { containerEnd, dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
-import { ensureGatewayAddress, firstAddress, listAddresses } from "../lib/ip/address.ts";
+import { firstAddress } from "../lib/ip/address.ts";
+import { ensureGatewayLink, gatewayParts, openGateway, sweepGateway } from "../lib/ip/gateway.ts";
 import {
-  createVeth,
   ensureBridge,
   ensurePort,
   findLink,
   isPort,
   isPromiscuous,
   isUp,
-  type Link,
-  listLinks,
   removeLink,
   setLinkUp,
   theLink,
@@ -53,11 +50,15 @@ import {
 } from "../lib/ip/reference-masquerade.ts";
 import { hasReferenceSpoofCheck, removeReferenceSpoofCheck } from "../lib/ip/reference-spoof-check.ts";
 import { pairPart } from "../lib/ip/replug.ts";
-import { checkSpoofCheck, ensureSpoofCheck, removeSpoofCheck, sweepSpoofCheck } from "../lib/ip/spoof-check.ts";
-import { assertPath, ensureSubnetRoute } from "../lib/ip/subnet-route.ts";
-import { ensureForwarding } from "../lib/ip/sysctl.ts";
+import {
+  checkSpoofCheck,
+  ensureSpoofCheck,
+  removeSpoofCheck,
+  spoofCheckPart,
+  sweepSpoofCheck,
+} from "../lib/ip/spoof-check.ts";
 import { plainDeleteWarning } from "../lib/ip/unplug.ts";
-import { assertPortVlans, type PortVlan, setPortVlans } from "../lib/ip/vlan.ts";
+import { assertPortVlans, portVlans, setPortVlans } from "../lib/ip/vlan.ts";
 import { first, mapped } from "../lib/sys/list.ts";
 
 const vlanId = { min: 1, max: 4094 };
@@ -131,34 +132,6 @@ function wanted(request: BridgeRequest) {
   };
 }
 
-/** The VLANs of the port: `vlan` untagged, or the default VLAN 1 beside a trunk; the trunk's tagged. */
-function portVlans(native: number | undefined, trunk: BridgeRequest["conf"]["vlanTrunk"]): PortVlan[] {
-  const vlans: PortVlan[] = native === undefined ? [] : [{ id: native, pvid: true, untagged: true }];
-  const untagged = native ?? 1;
-  const tag = (id: number, end: number) => {
-    if (id <= end) vlans.push({ id, end });
-  };
-  trunk?.forEach(({ id, minID, maxID }, at) => {
-    const key = `vlanTrunk[${at}]`;
-    if ((minID === undefined) !== (maxID === undefined)) {
-      throw badConfig(key, { minID, maxID }, "minID and maxID go together");
-    }
-    const runs: [number, number][] = id === undefined ? [] : [[id, id]];
-    if (minID !== undefined && maxID !== undefined) {
-      if (minID > maxID) throw badConfig(`${key}.minID`, minID, `must not be over maxID ${maxID}`);
-      runs.push([minID, maxID]);
-    }
-    for (const [first, last] of runs) {
-      // The untagged VLAN stays what it is where a run includes it: named again, it would become tagged.
-      if (first <= untagged && untagged <= last) {
-        tag(first, untagged - 1);
-        tag(untagged + 1, last);
-      } else tag(first, last);
-    }
-  });
-  return vlans;
-}
-
 /** The addresses that IPAM gave, with gateways and routes as this configuration wants them. */
 function addressing(conf: BridgeRequest["conf"], given: Result): { ips: IpConfig[]; routes: RouteConfig[] } {
   const isGateway = conf.isGateway || conf.isDefaultGateway;
@@ -210,9 +183,9 @@ function add(request: BridgeRequest): Result {
       ];
       if (ips.length > 0) {
         if (want.isGateway) {
-          const gateway = gatewayLink(bridge, conf.vlan, conf.mtu || undefined);
+          const gateway = ensureGatewayLink(host, bridge, conf);
           if (gateway !== bridge) interfaces.push({ name: gateway.name!, mac: gateway.mac, mtu: gateway.mtu });
-          openGateway(gateway, ips, conf.forceAddress);
+          openGateway(host, gateway, ips, conf);
         }
         if (conf.ipMasq) {
           const addresses = mapped(ips, ({ address }) => address);
@@ -227,47 +200,6 @@ function add(request: BridgeRequest): Result {
       return { interfaces, ips, routes, dns: chooseDns(conf.dns, given.dns) };
     }),
   );
-}
-
-/** The link that carries the gateway's address: the bridge, or with a VLAN a pair of its own, one end a port in it. */
-function gatewayLink(bridge: Link, vlan: number | undefined, mtu: number | undefined): Link {
-  if (!vlan) return bridge;
-  const name = `${bridge.name}.${vlan}`;
-  const there = findLink(host, name);
-  if (there) return there;
-  const hostName = gatewayPort(bridge, vlan);
-  try {
-    const pair = createVeth(host, host, {
-      hostName,
-      podName: name,
-      mtu,
-      master: bridge.index,
-      alias: `${name} gateway`,
-    });
-    setPortVlans(host, pair.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
-    setLinkUp(host, pair.pod.index);
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error; // another pod's ADD was quicker
-  }
-  return findLink(host, name)!;
-}
-
-/** The bridge's end of the pair that carries a VLAN's gateway. */
-const gatewayPort = (bridge: Link, vlan: number) => hostLinkName(bridge.name!, "gateway", `${vlan}`);
-
-/** Removes the VLAN's gateway once no pod is left on the bridge; the bridge itself stays, as ever. */
-function sweepGateway({ conf }: BridgeRequest): void {
-  const bridge = conf.vlan ? findLink(host, conf.bridge) : undefined;
-  if (!bridge) return;
-  const port = gatewayPort(bridge, conf.vlan!);
-  if (listLinks(host, { master: bridge.index }).every(({ name }) => name === port)) removeLink(host, { name: port });
-}
-
-function openGateway(link: Link, ips: readonly IpConfig[], force: boolean): void {
-  for (const { address, gateway } of ips) {
-    ensureGatewayAddress(host, link, `${gateway}/${address.split("/")[1]}`, force);
-    ensureForwarding(host, gateway!.includes(":") ? 6 : 4);
-  }
 }
 
 function check(request: BridgeRequest): void {
@@ -335,7 +267,7 @@ function gc(request: BridgeRequest): void {
   const keep = labelsOf(network, validAttachments!);
   runAll("GC", [
     () => sweepPods({ network, keep }),
-    () => sweepGateway(request),
+    () => sweepGateway(host, conf.bridge, conf),
     () => sweepMasquerade(host, { network, keep }),
     () => sweepReferenceMasquerade(host, network, validAttachments!),
     () => sweepSpoofCheck(host, { network, keep }),
@@ -387,46 +319,15 @@ function parts(request: BridgeRequest): Part[] {
       },
     },
   ];
-  const gateways = isGateway ? ips.filter(({ gateway }) => gateway !== undefined) : [];
-  const gatewayName = conf.vlan ? `${bridge.name}.${conf.vlan}` : bridge.name;
-  for (const ip of gateways) {
-    const text = `${ip.gateway}/${ip.address.split("/")[1]}`;
-    list.push(
-      {
-        kind: "address",
-        name: `${text} of ${gatewayName}`,
-        check: () => {
-          const have = listAddresses(host, theLink(host, gatewayName).index);
-          if (!have.some(({ ip, prefix }) => `${ip}/${prefix}` === text)) throw missing(`address ${text}`);
-        },
-        ensure: () =>
-          openGateway(
-            gatewayLink(theLink(host, bridge.name), conf.vlan, conf.mtu || undefined),
-            [ip],
-            conf.forceAddress,
-          ),
-      },
-      {
-        kind: "route",
-        name: `to ${ip.address} by ${gatewayName}`,
-        check: () => assertPath(host, theLink(host, gatewayName).index, ip.address),
-        ensure: () => ensureSubnetRoute(host, theLink(host, gatewayName).index, text),
-      },
-    );
+  if (isGateway) {
+    const open = ips.filter(({ gateway }) => gateway !== undefined);
+    list.push(...gatewayParts(host, bridge.name, conf, open));
   }
   if (conf.ipMasq && addresses.length > 0) {
     list.push(masqueradePart(host, { network, label, addresses, exempt: conf.masqExempt }));
   }
   const mac = containerEnd(prevResult, ifname)?.mac;
-  if (conf.macspoofchk && mac) {
-    const guard = { label, port: hostName, mac };
-    list.push({
-      kind: "spoof check",
-      name: label,
-      check: () => checkSpoofCheck(host, guard),
-      ensure: (whole) => ensureSpoofCheck(host, guard, whole),
-    });
-  }
+  if (conf.macspoofchk && mac) list.push(spoofCheckPart(host, { label, port: hostName, mac }));
   return list;
 }
 

@@ -6,6 +6,7 @@
 // A port is one element in each set, found by hash whatever their number; the comment is the label of the attachment.
 import { CniError, codes } from "../cni/errors.ts";
 import { isOfNetwork } from "../cni/identity.ts";
+import type { Part } from "../cni/request.ts";
 import { equalBytes, parseMac } from "../netlink/inet.ts";
 import type { Connection, Message } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
@@ -73,6 +74,16 @@ function macKey(port: string, mac: string): Uint8Array {
 export function ensureSpoofCheck(ns: Namespace, { label, port, mac }: SpoofCheck, whole?: boolean): void {
   const required = [ports, macs];
   ensureElements(ns.netfilter, label, placesAt(port, mac), required, () => prepare(ns.netfilter, port, mac), whole);
+}
+
+/** The spoof check of an attachment as a part of it. */
+export function spoofCheckPart(ns: Namespace, check: SpoofCheck): Part {
+  return {
+    kind: "spoof check",
+    name: check.label,
+    check: () => checkSpoofCheck(ns, check),
+    ensure: (whole) => ensureSpoofCheck(ns, check, whole),
+  };
 }
 
 function placesAt(port: string, mac: string): Place[] {
