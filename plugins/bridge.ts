@@ -24,6 +24,7 @@ import { containerEnd, dnsConf, type IpConfig, type Result, type RouteConfig } f
 import { firstAddress } from "../lib/ip/address.ts";
 import { ensureGatewayLink, gatewayParts, openGateway, sweepGateway } from "../lib/ip/gateway.ts";
 import {
+  awaitCarrier,
   ensureBridge,
   ensurePort,
   findLink,
@@ -197,6 +198,7 @@ function add(request: BridgeRequest): Result {
       } else if (!conf.disableContainerInterface) {
         setLinkUp(pod, pair.pod.index);
       }
+      if (!conf.disableContainerInterface) awaitCarrier(host, pair.host, bridge);
       return { interfaces, ips, routes, dns: chooseDns(conf.dns, given.dns) };
     }),
   );

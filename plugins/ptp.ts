@@ -8,7 +8,7 @@ import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
 import { containerEnd, dnsConf, type IpConfig, type Result } from "../lib/cni/result.ts";
-import { isUp, removeLink, setLinkUp, theLink } from "../lib/ip/link.ts";
+import { awaitCarrier, isUp, removeLink, setLinkUp, theLink } from "../lib/ip/link.ts";
 import {
   checkMasquerade,
   ensureMasquerade,
@@ -68,6 +68,7 @@ function add(request: PtpRequest): Result {
       undo(() => removeLink(host, { name: hostName }));
       configureHostEnd(host, { name: hostName, index: pair.host.index }, ips, network);
       configurePodEnd(pod, { ifname, index: pair.pod.index, ips, routes });
+      awaitCarrier(host, pair.host);
       for (const { gateway } of ips) ensureForwarding(host, gateway.includes(":") ? 6 : 4);
       if (conf.ipMasq) {
         const addresses = ips.map(({ address }) => address);

@@ -6,7 +6,7 @@ import type { Part } from "../cni/request.ts";
 import type { IpConfig } from "../cni/result.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { ensureGatewayAddress, listAddresses } from "./address.ts";
-import { createVeth, findLink, type Link, listLinks, removeLink, setLinkUp, theLink } from "./link.ts";
+import { awaitCarrier, createVeth, findLink, type Link, listLinks, removeLink, setLinkUp, theLink } from "./link.ts";
 import { assertPath, ensureSubnetRoute } from "./subnet-route.ts";
 import { ensureForwarding } from "./sysctl.ts";
 import { setPortVlans } from "./vlan.ts";
@@ -32,6 +32,7 @@ export function ensureGatewayLink(ns: Namespace, bridge: Link, { vlan, mtu }: Ga
     const made = createVeth(ns, ns, pair);
     setPortVlans(ns, made.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
     setLinkUp(ns, made.pod.index);
+    awaitCarrier(ns, made.host);
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error; // another pod's ADD was quicker
   }

@@ -9,6 +9,7 @@ import {
   deleteLinkGroup,
   dumpLinks,
   getLink,
+  IF_OPER_UP,
   IFF_PROMISC,
   IFF_UP,
   type Link,
@@ -18,7 +19,7 @@ import {
 } from "../netlink/rtnl/link.ts";
 import type { Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
-import { isErrno } from "../sys/libc.ts";
+import { isErrno, sleep } from "../sys/libc.ts";
 import { writeSysctls } from "./sysctl.ts";
 
 export type { Link };
@@ -58,6 +59,27 @@ export const isPromiscuous = (link: Link): boolean => (link.flags & IFF_PROMISC)
 /** Sets a link up or down. */
 export function setLinkUp(ns: Namespace, index: number, up = true): void {
   ns.route.request(changeLink({ index, up }));
+}
+
+/** How long a link may take to be able to send, in ms: as long as the reference waits for a port. */
+const patience = 2550;
+
+/**
+ * Returns when a link can send that has got its carrier by its other end's coming up: the kernel sees to that in work of its
+ * own, late on a busy machine, and drops what is to be sent before (net/core/link_watch.c). Since Linux 6.8 it does so at
+ * once where one asks for the link; older ones are asked again. A bridge that the link is a port of, and that had no
+ * carrier so far, gets it thereby. Throws if the link stays down.
+ */
+export function awaitCarrier(ns: Namespace, { index, name }: Link, bridge?: Link): void {
+  const looks = [getLink({ index })];
+  if (bridge && bridge.operState !== IF_OPER_UP) looks.push(getLink({ index: bridge.index }));
+  for (let waited = 0, pause = 1; ; waited += pause, pause = Math.min(2 * pause, 50)) {
+    const [reply] = ns.route.try(...looks);
+    if (reply!.error) throw reply!.error;
+    if (linkOf(reply!)?.operState === IF_OPER_UP) return;
+    if (waited >= patience) throw new CniError(codes.systemFailure, `Cannot use link "${name}": it gets no carrier`);
+    sleep(pause);
+  }
 }
 
 /** Removes a link by name or index and waits until its memory is free. False if there was none. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import {
+  awaitCarrier,
   createVeth,
   ensureBridge,
   ensurePort,
@@ -13,6 +14,7 @@ import {
   setLinkUp,
   theLink,
 } from "../../../lib/ip/link.ts";
+import { IF_OPER_UP } from "../../../lib/netlink/rtnl/link.ts";
 import { onNode } from "../../helpers/namespace.ts";
 
 test("a link is found by name and by index, and a missing one is undefined", () =>
@@ -108,4 +110,22 @@ test("removeLink tells whether there was one; removeLinks takes many at once and
     expect(listLinks(ns, { kind: "veth" }).map(({ name }) => name)).toEqual(["v4"]);
     expect(listLinks(pod, { kind: "veth" }).map(({ name }) => name)).toEqual(["eth4"]);
     expect(findLink(ns, "v4")!.group ?? 0).toBe(0);
+  }));
+
+test("awaitCarrier: a port and the bridge that it is the first of can send when the pod's end is up, and not before", () =>
+  onNode(async ({ ns, pod }) => {
+    const states = () => Object.fromEntries(listLinks(ns).map(({ name, operState }) => [name, operState]));
+    // The kernel is mostly, but not always, quicker than a look at its list, which unlike one at a link waits for nothing.
+    for (let round = 0; round < 20; round++) {
+      const bridge = ensureBridge(ns, { name: "br0" });
+      const pair = createVeth(ns, pod, { hostName: "v0", podName: "eth0", master: bridge.index });
+      setLinkUp(pod, pair.pod.index);
+      awaitCarrier(ns, pair.host, bridge);
+      expect(states()).toMatchObject({ v0: IF_OPER_UP, br0: IF_OPER_UP });
+      removeLinks(ns, [pair.host, bridge]);
+    }
+    const alone = createVeth(ns, pod, { hostName: "v0", podName: "eth0" });
+    const refusal = expect.objectContaining({ code: 100, message: expect.stringContaining('"v0"') });
+    expect(() => awaitCarrier(ns, alone.host)).toThrow(refusal);
+    expect(() => awaitCarrier(ns, { ...alone.host, index: 4711 })).toThrow(expect.objectContaining({ code: "ENODEV" }));
   }));
