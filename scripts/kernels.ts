@@ -1,20 +1,12 @@
 #!/usr/bin/env bun
 // Provides Debian's 5.10 and 6.1 kernels for tests that boot them: build/kernels/<version>-<fingerprint>/ with vmlinuz
 // and lib/modules/<release>/. The cloud flavour: small, ext4 and the serial console are built in, and it has what is
-// listed in `features`. Run alone it fetches what is missing. Nothing is installed: apt works in folders of its own, on
-// the archives that this machine's own lists name. File formats: modules.dep(5), kernel/Documentation/kbuild/modules.rst.
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+// listed in `features`. Run alone it fetches what is missing.
+// File formats: modules.dep(5), kernel/Documentation/kbuild/modules.rst.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Glob } from "bun";
+import { archives, download, keep, run } from "./archive.ts";
 
 export type KernelVersion = "5.10" | "6.1";
 
@@ -22,7 +14,6 @@ export type KernelVersion = "5.10" | "6.1";
 export type Kernel = { version: KernelVersion; release: string; vmlinuz: string; modules: string; boot: string[] };
 
 const suites: Record<KernelVersion, string> = { "5.10": "bullseye", "6.1": "bookworm" };
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const home = resolve(import.meta.dir, "../build/kernels");
 
 const features = [
@@ -62,8 +53,10 @@ export function kernel(version: KernelVersion, say: (line: string) => void = () 
 function fetchKernel(version: KernelVersion, dir: string, say: (line: string) => void): void {
   const work = join(home, `.fetch-${version}-${process.pid}`);
   try {
-    const deb = download(version, work, say);
-    say(`kernel ${version}: unpacking ${basename(deb)}`);
+    const name = { prefix: `linux-image-${version}.0-`, choose: newest };
+    const tell = (line: string) => say(`kernel ${version}: ${line}`);
+    const deb = download({ sources: sources(suites[version]), name, architecture: "amd64", say: tell }, work);
+    tell(`unpacking ${basename(deb)}`);
     run("dpkg-deb", "--extract", deb, join(work, "root"));
     const release = readdirSync(join(work, "root/lib/modules"))[0]!;
     const config = readFileSync(join(work, `root/boot/config-${release}`), "utf8");
@@ -71,48 +64,13 @@ function fetchKernel(version: KernelVersion, dir: string, say: (line: string) =>
     if (missing.length) throw new Error(`built without ${missing.join(", ")}`);
     keepWanted(join(work, "root"), join(work, "kept"), release);
     copyFileSync(join(work, `root/boot/vmlinuz-${release}`), join(work, "kept/vmlinuz"));
-    if (!existsSync(dir)) renameSync(join(work, "kept"), dir);
+    keep(join(work, "kept"), dir);
   } catch (cause) {
     const message = (cause as Error).message;
     throw new Error(`Cannot fetch kernel ${version} with \`bun scripts/kernels.ts\`: ${message}`, { cause });
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-}
-
-/** Tries one archive after the other, the security archive first as it has the newest; answers the package file. */
-function download(version: KernelVersion, work: string, say: (line: string) => void): string {
-  const tried: string[] = [];
-  for (const source of sources(suites[version])) {
-    say(`kernel ${version}: looking in ${source}`);
-    rmSync(work, { recursive: true, force: true });
-    for (const folder of ["lists/partial", "cache/archives/partial"])
-      mkdirSync(join(work, folder), { recursive: true });
-    writeFileSync(join(work, "sources.list"), `deb [arch=amd64 signed-by=${keyring}] ${source} main\n`);
-    const options = [
-      `Dir::Etc::sourcelist=${work}/sources.list`,
-      "Dir::Etc::sourceparts=-",
-      `Dir::State::lists=${work}/lists`,
-      "Dir::State::status=/dev/null",
-      `Dir::Cache=${work}/cache`,
-      "Acquire::Languages=none",
-      "Acquire::Retries=1",
-      "Acquire::Check-Valid-Until=false", // a suite that gets no more updates; the signature still counts
-      "APT::Architecture=amd64",
-      "APT::Sandbox::User=root", // its own user may not write below build/
-    ].flatMap((option) => ["-o", option]);
-    try {
-      runIn(work, "apt-get", "-q", ...options, "update");
-      const name = newest(runIn(work, "apt-cache", ...options, "pkgnames", `linux-image-${version}.0-`).split("\n"));
-      if (!name) throw new Error("no such package");
-      say(`kernel ${version}: downloading ${name}`);
-      runIn(work, "apt-get", "-q", ...options, "download", name);
-      return join(work, readdirSync(work).find((file) => file.endsWith(".deb"))!);
-    } catch (error) {
-      tried.push(`${source}: ${(error as Error).message}`);
-    }
-  }
-  throw new Error(tried.join("; ") || "no Debian archive in this machine's apt lists");
 }
 
 /** "linux-image-5.10.0-46-cloud-amd64": the one with the highest number, of the signed ones. */
@@ -124,13 +82,10 @@ function newest(names: string[]): string | undefined {
     .at(-1);
 }
 
-/** "<archive> <suite>" for each Debian archive that apt knows here. */
+/** The security archive first, as it has the newest. */
 function sources(suite: string): string[] {
-  const known = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").split("\n");
-  const bases = new Set(known.map((uri) => uri.replace(/\/$/, "")));
-  const security = [...bases].filter((uri) => uri.endsWith("/debian-security"));
-  const main = [...bases].filter((uri) => uri.endsWith("/debian"));
-  return [...security.map((uri) => `${uri} ${suite}-security`), ...main.map((uri) => `${uri} ${suite}`)];
+  const security = archives("debian-security").map((uri) => `${uri} ${suite}-security`);
+  return [...security, ...archives("debian").map((uri) => `${uri} ${suite}`)];
 }
 
 /** Copies the wanted modules and what they depend on, and indexes both trees as depmod does at installation. */
@@ -155,19 +110,6 @@ function closure(dependencies: Map<string, string[]>, patterns: string[]): strin
   const globs = patterns.map((pattern) => new Glob(pattern));
   const chosen = [...dependencies].filter(([path]) => globs.some((glob) => glob.match(path)));
   return [...new Set(chosen.flatMap(([path, needs]) => [path, ...needs]))];
-}
-
-function run(...command: string[]): string {
-  return runIn(undefined, ...command);
-}
-
-function runIn(cwd: string | undefined, ...command: string[]): string {
-  if (!Bun.which(command[0]!)) {
-    throw new Error(`${command[0]} is not installed: apt-get install apt dpkg busybox-static`);
-  }
-  const { success, stdout, stderr } = Bun.spawnSync(command, { cwd, stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${command[0]} failed: ${stderr.toString().trim().split("\n").at(-1)}`);
-  return stdout.toString();
 }
 
 if (import.meta.main) {

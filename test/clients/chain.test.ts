@@ -1,10 +1,9 @@
 // The usual chain through containerd's CRI, told what the kubelet tells of a pod: as plugins, and in one process.
-//   TENON_CONTAINERD=/opt/containerd-2/bin              another containerd: 2.x speaks 1.1.0
 import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fused, types, usual } from "../helpers/chain.ts";
-import { startContainerd } from "../helpers/containerd.ts";
+import { releases, startContainerd } from "../helpers/containerd.ts";
 import { ask, startEcho, type Target } from "../helpers/echo.ts";
 import { makeNode, uplink } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
@@ -27,18 +26,18 @@ const portMappings = [
 ];
 const annotations = { "kubernetes.io/ingress-bandwidth": "20M", "kubernetes.io/egress-bandwidth": "10M" };
 
-const version = process.env.TENON_CONTAINERD ? "1.1.0" : "1.0.0";
-const lists = { "as plugins": usual(version), "in one process": fused(usual(version)) };
+const ways = { "as plugins": usual, "in one process": (version: string) => fused(usual(version)) };
+const runs = releases.flatMap((release) => Object.entries(ways).map(([how, make]) => ({ how, make, release })));
 
-for (const [how, list] of Object.entries(lists)) {
-  test(`the usual chain ${how}: ports answer, limits are set, and nothing is left when the pod is gone`, async () => {
+for (const { how, make, release } of runs) {
+  test(`the usual chain ${how}, with ${release.name}: ports answer, limits are set, and nothing is left when the pod is gone`, async () => {
     const plugins = await pluginFolder(...types, "host-local", "loopback", "chain");
     await using node = await makeNode("chain", { uplink: true });
     const before = await snapshot(node);
     const networks = join(node.dir, "net.d");
     await mkdir(networks);
-    await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
-    await using containerd = await startContainerd(node, { plugins, networks });
+    await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(make(release.cniVersion)));
+    await using containerd = await startContainerd(node, { plugins, networks, release });
     expect(await containerd.networkProblem()).toBe("");
     const pod = await containerd.runPod("a", { portMappings, annotations });
     const { netns, ips } = await containerd.podStatus(pod);
@@ -76,17 +75,21 @@ for (const [how, list] of Object.entries(lists)) {
   }, 60_000);
 }
 
-test("a pod whose chain fails at its end is refused in the plugin's words and leaves nothing", async () => {
-  const plugins = await pluginFolder(...types, "host-local", "loopback", "chain");
-  await using node = await makeNode("refused");
-  const before = await snapshot(node);
-  const networks = join(node.dir, "net.d");
-  await mkdir(networks);
-  const list = fused(usual(version, { tuning: { sysctl: { "net.core.none": "1" } } }));
-  await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
-  await using containerd = await startContainerd(node, { plugins, networks });
-  const refusal = await containerd.runPod("a", { portMappings, annotations }).catch((error) => error.message);
-  expect(refusal).toContain('plugin type="chain" failed (add): Cannot use sysctl "core/none"');
-  expect(refusal).toContain("in plugins[4], tuning");
-  expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
-}, 60_000);
+test.each(releases)(
+  "a pod whose chain fails at its end is refused by $name in the plugin's words and leaves nothing",
+  async (release) => {
+    const plugins = await pluginFolder(...types, "host-local", "loopback", "chain");
+    await using node = await makeNode("refused");
+    const before = await snapshot(node);
+    const networks = join(node.dir, "net.d");
+    await mkdir(networks);
+    const list = fused(usual(release.cniVersion, { tuning: { sysctl: { "net.core.none": "1" } } }));
+    await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
+    await using containerd = await startContainerd(node, { plugins, networks, release });
+    const refusal = await containerd.runPod("a", { portMappings, annotations }).catch((error) => error.message);
+    expect(refusal).toContain('plugin type="chain" failed (add): Cannot use sysctl "core/none"');
+    expect(refusal).toContain("in plugins[4], tuning");
+    expect(leftOver(before, await snapshot(node), allowed)).toEqual([]);
+  },
+  60_000,
+);

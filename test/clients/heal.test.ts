@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { startContainerd } from "../helpers/containerd.ts";
+import { releases, startContainerd } from "../helpers/containerd.ts";
 import { ask, startEcho, type Target } from "../helpers/echo.ts";
 import { startHealer, until } from "../helpers/healing.ts";
 import { makeNode, type Node, uplink } from "../helpers/node.ts";
@@ -41,7 +41,7 @@ test("pods of containerd: a flushed ruleset and a lost bridge are repaired, by h
   const portmap = { type: "portmap", capabilities: { portMappings: true } };
   const list = { cniVersion: "1.0.0", name: "pods", plugins: [bridge, portmap, { type: "firewall" }] };
   await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
-  await using containerd = await startContainerd(node, { plugins, networks });
+  await using containerd = await startContainerd(node, { plugins, networks, release: releases[0]! });
   const pod = await containerd.runPod("a", { portMappings: [{ protocol: 0, containerPort: 80, hostPort: 8080 }] });
   await containerd.runPod("b");
   const { netns } = await containerd.podStatus(pod);

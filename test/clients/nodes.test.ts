@@ -1,10 +1,10 @@
-// Pods of two nodes, each with a containerd of its own, driven as the kubelet does: they reach each other, and the nodes, by
-// their own addresses, by the overlay and by plain routes; a port published on one node is reached from the other's pod.
-//   TENON_CONTAINERD=/opt/containerd-2/bin              another containerd: 2.x speaks 1.1.0, and asks for STATUS
+// Pods of two nodes, each with a containerd of another release, driven as the kubelet does: they reach each other, and the
+// nodes, by their own addresses, by the overlay and by plain routes; a port published on one node is reached from the
+// other's pod.
 import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Containerd, startContainerd } from "../helpers/containerd.ts";
+import { type Containerd, type Release, releases, startContainerd } from "../helpers/containerd.ts";
 import { ask, startEcho, type Target } from "../helpers/echo.ts";
 import type { Node } from "../helpers/node.ts";
 import { pluginFolder } from "../helpers/plugin-folder.ts";
@@ -25,7 +25,7 @@ const allowed = [
 
 const portMappings = [0, 1].map((protocol) => ({ protocol, containerPort: 80, hostPort: 8080 })); // TCP, UDP
 
-async function serve(node: Node, at: number, plugins: string, last: string): Promise<Containerd> {
+async function serve(node: Node, release: Release, at: number, plugins: string, last: string): Promise<Containerd> {
   const networks = join(node.dir, "net.d");
   const ipam = { type: "host-local", ranges: subnetsOf(at).map((subnet) => [{ subnet }]) };
   const chain = [
@@ -33,10 +33,10 @@ async function serve(node: Node, at: number, plugins: string, last: string): Pro
     { type: "portmap", capabilities: { portMappings: true } },
     { type: last },
   ];
-  const list = { cniVersion: process.env.TENON_CONTAINERD ? "1.1.0" : "1.0.0", name: "pods", plugins: chain };
+  const list = { cniVersion: release.cniVersion, name: "pods", plugins: chain };
   await mkdir(networks);
   await writeFile(join(networks, "10-pods.conflist"), JSON.stringify(list));
-  return startContainerd(node, { plugins, networks });
+  return startContainerd(node, { plugins, networks, release });
 }
 
 async function runParty(node: Node, containerd: Containerd, at: number): Promise<Party & { id: string }> {
@@ -62,7 +62,7 @@ test.each(["vxlan", "routes"])(
     const { nodes, addresses } = underlay;
     await tellPeers(underlay, peersOf(underlay, [4, 6]));
     const before = await Promise.all(nodes.map(snapshot));
-    const [one, other] = await Promise.all(nodes.map((node, at) => serve(node, at, plugins, last)));
+    const [one, other] = await Promise.all(nodes.map((node, at) => serve(node, releases[at]!, at, plugins, last)));
     await using first = one!;
     await using second = other!;
     const containerds = [first, second];

@@ -1,12 +1,14 @@
 // containerd in a node, with root, state, socket and configuration of its own, driven over CRI as the kubelet does it.
 // https://github.com/containerd/containerd/blob/release/1.6/docs/cri/config.md
 //
-//   const containerd = await startContainerd(node, { plugins: "/opt/x/bin", networks: "/etc/cni/net.d" });
+//   const at = { plugins: "/opt/x/bin", networks: "/etc/cni/net.d" };
+//   const containerd = await startContainerd(node, { ...at, release: releases[0] });
 //   const pod = await containerd.runPod("a");  await containerd.podStatus(pod)  // { ready, ip, ips, netns }
 //   await containerd.kill9(); await containerd.restart(); await containerd.stopPod(pod); await containerd.removePod(pod);
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
+import { containerd } from "../../scripts/containerd.ts";
 import { openRuntime, type Runtime } from "./cri.ts";
 import { image, makeImage } from "./image.ts";
 import { type Node, needPrograms, path } from "./node.ts";
@@ -67,14 +69,27 @@ export type ContainerdOptions = {
   /** Folders of plugins and of network lists, by their paths inside the node. */
   plugins: string;
   networks: string;
-  /** Folder with another containerd, its shim and ctr; by default TENON_CONTAINERD, else the installed ones. */
-  programs?: string;
+  release: Release;
 };
+
+/** A containerd, and the newest version of the specification that its lists can have. */
+export interface Release {
+  name: string;
+  cniVersion: "1.0.0" | "1.1.0";
+  /** Folder with containerd, its shim and ctr; by default the installed ones. */
+  programs?: string;
+}
+
+/** The installed one, which may be as old as 1.6, and one of 2.x, which also asks for STATUS. */
+export const releases: readonly Release[] = [
+  { name: "the installed containerd", cniVersion: "1.0.0" },
+  { name: "containerd 2", cniVersion: "1.1.0", programs: containerd().dir },
+];
 
 /** Starts containerd in the node, ready for pods. */
 export async function startContainerd(
   node: Node,
-  { plugins, networks, programs = process.env.TENON_CONTAINERD }: ContainerdOptions,
+  { plugins, networks, release: { programs } }: ContainerdOptions,
 ): Promise<Containerd> {
   await needPrograms("runc", ...(programs ? [] : ["containerd", "containerd-shim-runc-v2", "ctr"]));
   const env = { PATH: programs ? `${programs}:${path}` : path };
