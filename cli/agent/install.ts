@@ -1,17 +1,19 @@
 // Puts the plugins on the host: the image under a draft's name, on the disk, then renamed, so that a running one is never half
 // replaced; then a link for each plugin, made the same way. Relative symbolic links where the file system has no hard ones.
-import { copyFile, link, mkdir, open, readFile, rename, rm, symlink } from "node:fs/promises";
+import { copyFile, link, mkdir, open, rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "../../build/plugins.ts";
+import { isSameFile } from "../../lib/sys/file.ts";
 import { readInLargePieces } from "../../lib/sys/page-cache.ts";
 
 const image = "tenon-cni";
+const piece = 1 << 20;
 
 /** Installs the image `from` and its links into a folder; false if it is there already. */
 export async function installPlugins(from: string, to: string): Promise<boolean> {
   await mkdir(to, { recursive: true });
   const draft = join(to, `.${image}.draft`);
-  const isThere = await same(from, join(to, image));
+  const isThere = await isSameContent(from, join(to, image));
   if (!isThere) {
     try {
       await copyFile(from, draft);
@@ -26,7 +28,7 @@ export async function installPlugins(from: string, to: string): Promise<boolean>
   }
   let made = false;
   for (const name of Object.keys(suite)) {
-    if (isThere && (await same(from, join(to, name)))) continue;
+    if (isSameFile(join(to, name), join(to, image))) continue;
     const step = join(to, `.${name}.draft`);
     await rm(step, { force: true });
     await link(join(to, image), step).catch(() => symlink(image, step));
@@ -46,7 +48,17 @@ export function settlePlugins(folders: readonly string[]): void {
   }
 }
 
-async function same(a: string, b: string): Promise<boolean> {
-  const [one, two] = await Promise.all([readFile(a), readFile(b).catch(() => undefined)]);
-  return two?.equals(one) ?? false;
+/** Whether both files have the same content; a piece of each is in memory at a time. */
+async function isSameContent(one: string, other: string): Promise<boolean> {
+  await using a = await open(one);
+  await using b = await open(other).catch(() => undefined);
+  if (!b || (await a.stat()).size !== (await b.stat()).size) return false;
+  const pieces = [a, b].map((file) => ({ file, bytes: Buffer.alloc(piece) }));
+  for (;;) {
+    const [first, second] = await Promise.all(
+      pieces.map(async ({ file, bytes }) => bytes.subarray(0, (await file.read(bytes, 0, piece)).bytesRead)),
+    );
+    if (!first!.equals(second!)) return false;
+    if (first!.length === 0) return true;
+  }
 }

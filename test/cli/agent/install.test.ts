@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
-import { lstat, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { installPlugins, settlePlugins } from "../../../cli/agent/install.ts";
 
 test("the image and a link for each plugin are put in place, over older ones too, and only once", async () => {
@@ -26,6 +27,28 @@ test("the image and a link for each plugin are put in place, over older ones too
     }
     expect((await readdir(to)).filter((name) => name.startsWith("."))).toEqual([]);
     await expect(installPlugins(join(folder, "none"), to)).rejects.toThrow("ENOENT");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("an image that is there already is compared piece by piece, not held in memory", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tenon-large-"));
+  try {
+    const [from, to] = [join(folder, "image"), join(folder, "bin")];
+    await writeFile(from, "");
+    await truncate(from, 150 << 20);
+    expect(await installPlugins(from, to)).toBe(true);
+    const source = `import { execa } from "execa";
+import { installPlugins } from ${JSON.stringify(join(import.meta.dir, "../../../cli/agent/install.ts"))};
+      console.log(await installPlugins(${JSON.stringify(from)}, ${JSON.stringify(to)}), process.resourceUsage().maxRSS);`;
+    const { stdout } = await execa(process.execPath, ["-e", source]);
+    const [changed, kilobytes] = stdout.split(" ");
+    expect(changed).toBe("false");
+    expect(Number(kilobytes)).toBeLessThan(150 << 10);
+    await writeFile(from, "another");
+    await truncate(from, 150 << 20);
+    expect(await installPlugins(from, to)).toBe(true);
   } finally {
     await rm(folder, { recursive: true });
   }
