@@ -73,7 +73,7 @@ const patience = 2550;
 export function awaitCarrier(ns: Namespace, { index, name }: Link, bridge?: Link): void {
   const looks = [getLink({ index })];
   if (bridge && bridge.operState !== IF_OPER_UP) looks.push(getLink({ index: bridge.index }));
-  for (let waited = 0, pause = 1; ; waited += pause, pause = Math.min(2 * pause, 50)) {
+  for (let waited = 0, pause = 1 / 8; ; waited += pause, pause = Math.min(2 * pause, 32)) {
     const [reply] = ns.route.try(...looks);
     if (reply!.error) throw reply!.error;
     if (linkOf(reply!)?.operState === IF_OPER_UP) return;
