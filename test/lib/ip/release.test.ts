@@ -16,18 +16,19 @@ async function ended(node: Node, release: boolean): Promise<number> {
     ensureAccepted(host, pod);
     removeAccepted(host, pod);
     ${release ? "releaseLater(host);" : ""}
-    await Bun.write("${node.dir}/end", String(Date.now()));
+    await Bun.write("${node.dir}/end", String(performance.timeOrigin + performance.now()));
     exit(0);
   `;
   await node.exec(process.execPath, ["-e", script]);
-  return Date.now() - Number(await Bun.file(`${node.dir}/end`).text());
+  return performance.timeOrigin + performance.now() - Number(await Bun.file(`${node.dir}/end`).text());
 }
 
 test("a process that deleted through netfilter ends without waiting for the kernel, and its helper soon after", async () => {
   await using node = await makeNode("release");
   const times: number[][] = [[], []];
   for (let round = 0; round < 7; round++) for (const how of [0, 1]) times[how]!.push(await ended(node, how === 1));
-  const [waiting, free] = times.map((list) => list.sort((a, b) => a - b)[3]!);
+  // The shortest: the kernel's wait has a least time, what else the machine does has none.
+  const [waiting, free] = times.map((list) => Math.min(...list));
   expect(free!).toBeLessThan(waiting!);
   await Bun.sleep(200);
   const { stdout } = await node.exec("ps", ["-eo", "args"]);
