@@ -110,7 +110,7 @@ export function withdrawPorts(
   { label, name, ports }: Pick<Published, "label" | "name"> & { ports?: Published },
 ): ProtocolWay[] {
   const connection = ns.netfilter;
-  const places = ports ? wanted(ports).places : [];
+  const places = placesOf(ports);
   let ended: Contents[] = [];
   change(
     connection,
@@ -127,6 +127,15 @@ export function withdrawPorts(
     [getElement(attachments, nameKey(name)), ...getElements(places)],
   );
   return ended.flatMap(({ set, elements }) => (isMap(set) ? elements.map(wayOf) : []));
+}
+
+/** None of what nobody can want: ADD refused it, or it was written after another one. Then the label is searched for. */
+function placesOf(ports: Published | undefined): Place[] {
+  try {
+    return ports ? wanted(ports).places : [];
+  } catch {
+    return [];
+  }
 }
 
 function waysOf(places: readonly Place[]): ProtocolWay[] {

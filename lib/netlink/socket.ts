@@ -27,6 +27,9 @@ const HEADER = 16;
 /** Room for the answers to a batch of thousands; the default holds 277 acknowledgements, and loses what comes after. */
 const RECEIVE_BUFFER = 4 << 20;
 
+/** Requests in one send: the answer to a look at one of nftables' elements takes 1.5 KB of that room. */
+const IN_ONE_SEND = 1024;
+
 /** NLMSGERR_ATTR_*: what the kernel says of a refusal. */
 const refusal = attrs({ message: [1, text], offset: [2, u32] });
 
@@ -154,8 +157,8 @@ export class Connection {
   }
 
   /**
-   * Sends all messages at once; the kernel works through them in order, and one refused does not stop the next.
-   * Throws the first refusal that its message does not accept, after all replies are in.
+   * Sends the messages together, thousands in several sends; the kernel works through them in order, and one refused does
+   * not stop the next. Throws the first refusal that its message does not accept, after all replies are in.
    */
   request(...messages: Message[]): Reply[] {
     const replies = this.try(...messages);
@@ -168,6 +171,14 @@ export class Connection {
 
   /** Like request, but leaves every refusal to the caller. */
   try(...messages: Message[]): Reply[] {
+    if (messages.length <= IN_ONE_SEND) return this.#exchange(messages);
+    const replies: Reply[] = [];
+    for (let at = 0; at < messages.length; at += IN_ONE_SEND)
+      replies.push(...this.#exchange(messages.slice(at, at + IN_ONE_SEND)));
+    return replies;
+  }
+
+  #exchange(messages: readonly Message[]): Reply[] {
     if (messages.length === 0) return [];
     const first = this.#sequence;
     const to = new Writer();

@@ -107,6 +107,8 @@ test("DEL needs neither ports, prevResult nor namespace, and is not misled by wr
     conf(web, { prevResult: { ips: "none" } }),
     conf(web, { prevResult: prevResult(9, at.netns) }),
     conf(web, { conditionsV4: ["-m", "owner"], markMasqBit: 77, backend: "x", snat: false }),
+    conf(web, { conditionsV4: ["-p", "tcp"] }),
+    conf([...both(8080, 80), ...both(8080, 81)]),
   ];
   for (const given of odd) {
     for (const netns of [at.netns, "", "/run/netns/none", "/etc/hostname"]) {
@@ -119,6 +121,22 @@ test("DEL needs neither ports, prevResult nor namespace, and is not misled by wr
   await pod.close();
   await must(node, "DEL", conf(web), at);
   expect(left(before, await snapshot(node))).toEqual([]);
+});
+
+test("a range of thousands of ports is published, checked and taken away by its ports", async () => {
+  await using node = await makeNode("portmap");
+  await node.netns("pod");
+  const at = { netns: "/run/netns/pod" };
+  const many = Array.from({ length: 4000 }, (_, at) => ({
+    hostPort: 20_000 + at,
+    containerPort: at + 1,
+    protocol: "udp",
+  }));
+  await must(node, "ADD", conf(many), at);
+  expect((await comments(node)).filter((line) => line.startsWith("udp . "))).toHaveLength(8000);
+  await must(node, "CHECK", conf(many), at);
+  await must(node, "DEL", conf(many), at);
+  expect(await comments(node)).toEqual([]);
 });
 
 const first = "runtimeConfig.portMappings[0]";

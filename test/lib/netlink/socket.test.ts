@@ -53,6 +53,22 @@ test("messages in one send are aligned to four bytes", () => {
   expect(transport.sends[0]!.map(({ payload }) => payload.length)).toEqual([1, 1]);
 });
 
+test("thousands of messages go out in several sends, and their replies come in order, as all would not fit the socket", () => {
+  const transport = kernel((requests) =>
+    requests.flatMap((one) => [
+      say(100, one.sequence, one.payload),
+      acknowledge(one, u32.read(one.payload) % 2 ? ENODEV : 0),
+    ]),
+  );
+  const messages = Array.from({ length: 2500 }, (_, at) => ask(at));
+  const replies = new Connection(transport).try(...messages);
+  expect(transport.sends.map((requests) => requests.length)).toEqual([1024, 1024, 452]);
+  expect(replies.map(({ answers }) => numbersOf(answers)[0])).toEqual(messages.map((_, at) => at));
+  expect(replies.map(({ error }) => error?.operation)).toEqual(
+    messages.map(({ label }, at) => (at % 2 ? label : undefined)),
+  );
+});
+
 test("all messages of a request go out in one send, each asking for an acknowledgement", () => {
   const transport = kernel((requests) => requests.map((one) => acknowledge(one)));
   const connection = new Connection(transport);
