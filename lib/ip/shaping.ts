@@ -156,16 +156,18 @@ function matching(text: string, end: "source" | "destination"): { protocol: numb
 
 const root = (link: number): Place => ({ link, parent: TC_H_ROOT });
 
+/** None, or another's; or the link went meanwhile. */
+const goneAlready = ["ENOENT", "EINVAL", "ENODEV"];
+
 const endSending = (link: number): Message => ({
   ...deleteQdisc({ ...root(link), handle: own }),
-  // None, or another's.
-  accept: ["ENOENT", "EINVAL"],
+  accept: goneAlready,
 });
 
 const endReceiving = (link: number): Message[] =>
   mapped([ETH_P_IP, ETH_P_IPV6, ETH_P_ALL], (protocol) => ({
     ...deleteFilters({ link, parent: TC_H_MIN_INGRESS, priority: priorities[protocol]!, protocol }),
-    accept: ["ENOENT", "EINVAL"],
+    accept: goneAlready,
   }));
 
 /** The links of these names, asked for in one send; undefined where there is none. */

@@ -92,6 +92,7 @@ test("sending: a token bucket at the root, replaced by another limit, and gone",
   differs({ sending: { ...other, burst: 125_000 } }, "burst is not 125000");
   unshapeLink(ns, link.index);
   unshapeLink(ns, link.index);
+  unshapeLink(ns, 4711); // a link that went meanwhile
   expect((await qdisc()).kind).toBe("noqueue");
 });
 
