@@ -35,5 +35,5 @@ export function chooseDns(configured: Dns | undefined, given: Dns | undefined): 
 
 /** The addresses of a result that are the interface's own, or nobody's in particular. */
 export function ownIps({ ips = [], interfaces }: Result, ifname: string): IpConfig[] {
-  return ips.filter(({ interface: at }) => at === undefined || interfaces?.[at]?.name === ifname);
+  return ips.filter(({ interface: at }) => at === undefined || (interfaces?.[at]?.name ?? ifname) === ifname);
 }

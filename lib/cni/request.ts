@@ -243,10 +243,19 @@ function readPrevResult(verb: Verb, given: unknown, version: string): Result | u
   }
 }
 
+/** The list of the living, and its name in an old draft. */
+export const attachmentKeys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+
+/** Whether the key is there, be it with null. */
+export function hasKey(json: Record<string, unknown>, key: string): boolean {
+  return Object.keys(json).some((name) => name.toLowerCase() === key.toLowerCase());
+}
+
 function readAttachments(json: Record<string, unknown>): Attachment[] | undefined {
   const key = "cni.dev/valid-attachments";
   const given = anyCase(json, key) ?? anyCase(json, "cni.dev/attachments");
-  if (given === undefined) return undefined;
+  // libcni writes null where a runtime knows of none, as after a boot.
+  if (given === undefined) return attachmentKeys.some((name) => hasKey(json, name)) ? [] : undefined;
   if (!Array.isArray(given)) throw badConfig(key, given, "must be a list");
   return given.map((one, at) => {
     if (typeof one !== "object" || one === null) throw badConfig(`${key}[${at}]`, one, "must be an object");

@@ -3,7 +3,16 @@
 import type { Type } from "./config.ts";
 import { delegateTo, type Located, locate } from "./delegate.ts";
 import { badConfig, CniError, runAll, toCniError, transaction } from "./errors.ts";
-import { anyCase, assertVersion, makeRequest, type Part, type Request, type Verb } from "./request.ts";
+import {
+  anyCase,
+  assertVersion,
+  attachmentKeys,
+  hasKey,
+  makeRequest,
+  type Part,
+  type Request,
+  type Verb,
+} from "./request.ts";
 import { type Result, readResult, shape } from "./result.ts";
 
 /** One plugin of a list. */
@@ -153,7 +162,7 @@ function configurationOf(request: Request<any>, step: Step, prevResult: unknown)
   };
   if (prevResult !== undefined) json.prevResult = prevResult;
   if (request.verb === "GC") {
-    for (const key of attachmentKeys) json[key] = anyCase(whole, key);
+    for (const key of attachmentKeys) if (hasKey(whole, key)) json[key] = anyCase(whole, key) ?? null;
   }
   const passed = anyCase(whole, "runtimeConfig");
   if (isObject(passed)) {
@@ -167,8 +176,6 @@ function configurationOf(request: Request<any>, step: Step, prevResult: unknown)
   if (args !== undefined && anyCase(json, "args") === undefined) json.args = args;
   return { json, stdin: new TextEncoder().encode(JSON.stringify(json)) };
 }
-
-const attachmentKeys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /** Says in the details of an error whose it is; the message stays the plugin's. */
 function naming<T>({ key, type }: Step, body: () => T): T {

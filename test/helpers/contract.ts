@@ -159,7 +159,7 @@ export function contract(type: string, options: Contract): void {
     await must(node, "GC", list("alive"));
     expect(left(living, await snapshot(node))).toEqual([]);
     await alive.close();
-    await must(node, "GC", { ...conf, "cni.dev/valid-attachments": [] });
+    await must(node, "GC", { ...conf, "cni.dev/valid-attachments": null }); // libcni's way to say that there are none
     expect(left(before, await snapshot(node))).toEqual([]);
   });
 

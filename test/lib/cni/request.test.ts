@@ -263,7 +263,7 @@ describe("a request", () => {
 
   const garbage = [
     ...[5, "text", [], [{}], { ips: 5 }, { ips: [{ address: "x" }] }],
-    ...[{ cniVersion: "9.9.9" }, { cniVersion: "0.2.0" }, { ips: [{ address: "10.0.0.1/8", interface: 0 }] }],
+    ...[{ cniVersion: "9.9.9" }, { cniVersion: "0.2.0" }, { ips: [{ address: "10.0.0.1/8", interface: "0" }] }],
   ].map((one) => [one] as const);
 
   test.each(garbage)("with the previous result %j ends ADD and CHECK, and leaves DEL, GC and STATUS alone", (given) => {
@@ -284,7 +284,9 @@ describe("a request", () => {
     [{ "cni.dev/attachments": alive }, [{ containerId: "a", ifname: "eth0" }]], // the key of an old draft
     [{ "cni.dev/valid-attachments": [], "cni.dev/attachments": alive }, []],
     [{ "CNI.dev/Valid-Attachments": [{ CONTAINERID: "a", IfName: "b" }] }, [{ containerId: "a", ifname: "b" }]],
-    [{ "cni.dev/valid-attachments": null }, undefined],
+    [{ "cni.dev/valid-attachments": null }, []],
+    [{ "CNI.dev/valid-attachments": null, "cni.dev/attachments": null }, []],
+    [{ "cni.dev/valid-attachments": null, "cni.dev/attachments": alive }, [{ containerId: "a", ifname: "eth0" }]],
     [{}, undefined],
   ])("of GC with %j holds the living %j", (json, attachments) => {
     expect(make("GC", json).validAttachments).toEqual(attachments as any);
