@@ -4,8 +4,8 @@
 import { parseIp } from "../netlink/inet.ts";
 import { dumpAddresses, readAddress } from "../netlink/rtnl/address.ts";
 import { NamespaceError, openNamespace } from "../netns/netns.ts";
-import { close, list, O_DIRECTORY, O_RDONLY, open, readText, status } from "../sys/file.ts";
-import { isErrno } from "../sys/libc.ts";
+import { close, list, O_DIRECTORY, O_RDONLY, open, readText, type Status, status } from "../sys/file.ts";
+import { isErrno, waitUntil } from "../sys/libc.ts";
 import { toNumber } from "./ranges.ts";
 
 /** Every address of every network namespace. Throws if one of them cannot be asked. */
@@ -24,17 +24,36 @@ export function livingAddresses(): Set<bigint> {
       }
     } catch (error) {
       // Gone since it was listed.
-      if (!(error instanceof NamespaceError) && !isErrno(error, "ESRCH")) throw error;
+      if (!(error instanceof NamespaceError) && !isGoing(path, error)) throw error;
     }
   }
   return addresses;
+}
+
+/** Whether a process's namespace is refused because the process ends: for a moment there is nothing to be had of it. */
+function isGoing(path: string, error: unknown): boolean {
+  if (isErrno(error, "ESRCH")) return true;
+  return isErrno(error, "EACCES") && path.startsWith("/proc/") && waitUntil(() => isGone(path), 100);
+}
+
+function isGone(path: string): boolean {
+  try {
+    return !status(path);
+  } catch (error) {
+    return isErrno(error, "ESRCH");
+  }
 }
 
 /** One path for each namespace. */
 function namespaces(): Iterable<string> {
   const found = new Map<string, string>();
   const see = (path: string) => {
-    const seen = status(path);
+    let seen: Status | undefined;
+    try {
+      seen = status(path);
+    } catch (error) {
+      if (!isGoing(path, error)) throw error;
+    }
     if (seen) found.set(`${seen.device} ${seen.inode}`, path);
   };
   const processes = open("/proc", O_RDONLY | O_DIRECTORY);
