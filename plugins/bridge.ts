@@ -20,7 +20,7 @@ import { badConfig, CniError, codes, runAll, transaction } from "../lib/cni/erro
 import { askIpam, chooseDns, ownIps } from "../lib/cni/ipam.ts";
 import { main } from "../lib/cni/main.ts";
 import type { Part, Plugin, Request } from "../lib/cni/request.ts";
-import { containerEnd, dnsConf, type IpConfig, type Result, type RouteConfig } from "../lib/cni/result.ts";
+import { containerEnd, dnsConf, type IpConfig, type Result, type RouteConfig, shape } from "../lib/cni/result.ts";
 import { firstAddress } from "../lib/ip/address.ts";
 import { ensureGatewayLink, gatewayParts, openGateway, sweepGateway } from "../lib/ip/gateway.ts";
 import {
@@ -42,8 +42,8 @@ import {
   removeMasquerade,
   sweepMasquerade,
 } from "../lib/ip/masquerade.ts";
-import { findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
-import { assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
+import { assertUnplugged, findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { announceMac, assertConfigured, configureInterface, host, inPod } from "../lib/ip/pod.ts";
 import {
   hasReferenceMasquerade,
   removeReferenceMasquerade,
@@ -155,8 +155,10 @@ function addressing(conf: BridgeRequest["conf"], given: Result): { ips: IpConfig
 function add(request: BridgeRequest): Result {
   const { conf, netns, ifname, network } = request;
   const want = wanted(request);
+  if (!conf.ipam?.type) shape({}, request.cniVersion); // a version that cannot say the result is refused here
   return inPod(netns, (pod) =>
     transaction((undo) => {
+      assertUnplugged(pod, ifname);
       const given: Result = conf.ipam?.type ? askIpam(request, conf.ipam.type, undo) : {};
       const { ips, routes } = conf.ipam?.type ? addressing(conf, given) : { ips: [], routes: [] };
 
@@ -193,6 +195,7 @@ function add(request: BridgeRequest): Result {
           ensureMasquerade(host, { network, label: want.label, addresses, exempt: conf.masqExempt });
           undo(() => removeMasquerade(host, { network, label: want.label, addresses }));
         }
+        if (mac) announceMac(pod, ifname);
         // Last: from here on the pod speaks, and what it says to all ports of the bridge holds up the kernel.
         configureInterface(pod, { ifname, index: pair.pod.index, ips, routes, duplicateDetection: conf.enabledad });
       } else if (!conf.disableContainerInterface) {
@@ -239,9 +242,11 @@ function del(request: BridgeRequest): void {
   const { hostName, label } = namesOf(request);
   const addresses = prevResult?.ips && mapped(prevResult.ips, ({ address }) => address);
   let isOurs = false;
+  let isUnplugged = false;
   runAll("DEL", [
     () => {
-      if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
+      // It may have been switched off since; then there is no search, only a look.
+      if (conf.ipMasq || addresses) removeMasquerade(host, { network, label, addresses, search: conf.ipMasq });
     },
     () => {
       // With the address of the frame that passes there is nothing to search for.
@@ -250,6 +255,7 @@ function del(request: BridgeRequest): void {
     },
     () => {
       isOurs = unplugPod(hostName, netns, ifname);
+      isUnplugged = true;
     },
     () => {
       if (!isOurs) removeReferenceMasquerade(host, request, addresses);
@@ -259,7 +265,7 @@ function del(request: BridgeRequest): void {
     },
     // Last: nobody else gets the address while it still answers here.
     () => {
-      if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
+      if (conf.ipam?.type && isUnplugged) delegate(request, conf.ipam.type, "DEL");
     },
   ]);
 }

@@ -16,7 +16,7 @@ import {
   removeMasquerade,
   sweepMasquerade,
 } from "../lib/ip/masquerade.ts";
-import { findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
+import { assertUnplugged, findPair, labelsOf, namesOf, plugPod, sweepPods, unplugPod } from "../lib/ip/plug.ts";
 import { assertConfigured, host, inPod } from "../lib/ip/pod.ts";
 import { assertHostEnd, assertPodEnd, configureHostEnd, configurePodEnd, type Ip } from "../lib/ip/point-to-point.ts";
 import {
@@ -60,6 +60,7 @@ function add(request: PtpRequest): Result {
   const type = ipamType(request);
   return inPod(netns, (pod) =>
     transaction((undo) => {
+      assertUnplugged(pod, ifname);
       const given = askIpam(request, type, undo);
       const ips = wantedIps(given.ips, `the address that ipam.type "${type}" gave`);
       const routes = given.routes ?? [];
@@ -115,19 +116,22 @@ function del(request: PtpRequest): void {
   const { hostName, label } = namesOf(request);
   const addresses = prevResult?.ips?.map(({ address }) => address);
   let isOurs = false;
+  let isUnplugged = false;
   runAll("DEL", [
     () => {
-      if (conf.ipMasq) removeMasquerade(host, { network, label, addresses });
+      // It may have been switched off since; then there is no search, only a look.
+      if (conf.ipMasq || addresses) removeMasquerade(host, { network, label, addresses, search: conf.ipMasq });
     },
     () => {
       isOurs = unplugPod(hostName, netns, ifname);
+      isUnplugged = true;
     },
     () => {
       if (!isOurs) removeReferenceMasquerade(host, request, addresses);
     },
     // Last: nobody else gets the address while it still answers here.
     () => {
-      if (conf.ipam?.type) delegate(request, conf.ipam.type, "DEL");
+      if (conf.ipam?.type && isUnplugged) delegate(request, conf.ipam.type, "DEL");
     },
   ]);
 }

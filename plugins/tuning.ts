@@ -10,7 +10,7 @@ import type { Result } from "../lib/cni/result.ts";
 import { assertAllowed } from "../lib/ip/allowlist.ts";
 import { namespaceId, readBackup, removeBackup, sweepBackups, writeBackup } from "../lib/ip/backup.ts";
 import { findLink, isPromiscuous } from "../lib/ip/link.ts";
-import { inPod, inPodIfAny } from "../lib/ip/pod.ts";
+import { announceMac, inPod, inPodIfAny } from "../lib/ip/pod.ts";
 import {
   type Attributes,
   assertTuned,
@@ -124,6 +124,7 @@ function add(request: TuningRequest): Result {
         });
         undo(() => restore(pod, ifname, before, sysctl));
         writeSettings(pod, settings);
+        if (attributes.mac) announceMac(pod, ifname);
         if (link) tuneLink(pod, link.index, attributes);
       }
       return updated(prevResult, ifname, attributes);
@@ -176,7 +177,13 @@ function del(request: TuningRequest): void {
     const backup = readBackup(folder, request);
     if (backup?.tenon && backup.tenon.network !== network) return;
     if (backup) {
-      attempt(() => inPodIfAny(netns, (pod) => restore(pod, ifname, backup, backup.tenon?.sysctl ?? {})));
+      const { namespace, sysctl = {} } = backup.tenon ?? {};
+      attempt(() =>
+        inPodIfAny(netns, (pod) => {
+          // The path may lead to another container by now: a process's number is given again.
+          if (namespace === undefined || namespace === namespaceId(pod)) restore(pod, ifname, backup, sysctl);
+        }),
+      );
     }
     removeBackup(folder, request);
   });

@@ -21,8 +21,11 @@ import {
   readAddress,
 } from "../netlink/rtnl/address.ts";
 import { changeLink, type Link } from "../netlink/rtnl/link.ts";
+import { findPath } from "../netlink/rtnl/path.ts";
+import { RTN_LOCAL, readRoutes } from "../netlink/rtnl/route.ts";
+import type { Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
-import { sleep } from "../sys/libc.ts";
+import { sleep, waitUntil } from "../sys/libc.ts";
 import { filtered, first, mapped } from "../sys/list.ts";
 
 /** An address as the kernel is to get it: IPv4 with its broadcast address, IPv6 without duplicate detection. */
@@ -70,15 +73,32 @@ export function ensureGatewayAddress(ns: Namespace, bridge: Link, text: string, 
     throw badConfig("bridge", bridge.name, `it has address ${ip}/${prefix} already, and the gateway is to be ${text}`);
   }
   ns.route.request(
-    ...mapped(others, deleteAddress),
+    // The last of a subnet's may have gone with the first.
+    ...mapped(others, (other) => ({ ...deleteAddress(other), accept: ["EADDRNOTAVAIL"] })),
     { ...createAddress(addressOf(bridge.index, wanted)), accept: ["EEXIST"] },
     // Named explicitly, the MAC address stays when ports come and go.
     ...(bridge.mac ? [changeLink({ index: bridge.index, mac: bridge.mac })] : []),
   );
+  awaitLocal(ns, [text]);
 }
 
 function cidrOf(ip: string, prefix: number): Cidr {
   return { ip: parseIp(ip)!, prefix };
+}
+
+/**
+ * Returns when the namespace takes what is sent to these of its addresses. To a new one of IPv6 the kernel leads packets in
+ * work of its own (addrconf_dad_work), late where many change links at once, and drops what comes before. After a second
+ * it is let be: a rule may lead the address elsewhere.
+ */
+export function awaitLocal(ns: Namespace, addresses: readonly string[]): void {
+  const looks = mapped(
+    filtered(addresses, (address) => address.includes(":")),
+    (address) => findPath({ to: address.split("/")[0]! }),
+  );
+  if (looks.length === 0) return;
+  const isLocal = ({ answers: [answer] }: Reply) => answer !== undefined && readRoutes(answer)[0]?.kind === RTN_LOCAL;
+  waitUntil(() => first(ns.route.try(...looks), (reply) => !isLocal(reply)) === undefined, 1000);
 }
 
 /** Waits until duplicate detection is over: 1 s as a rule, 5 s at most. */

@@ -6,7 +6,17 @@ import type { Part } from "../cni/request.ts";
 import type { IpConfig } from "../cni/result.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { ensureGatewayAddress, listAddresses } from "./address.ts";
-import { awaitCarrier, createVeth, findLink, type Link, listLinks, removeLink, setLinkUp, theLink } from "./link.ts";
+import {
+  awaitCarrier,
+  createVeth,
+  findLink,
+  isUp,
+  type Link,
+  listLinks,
+  removeLink,
+  setLinkUp,
+  theLink,
+} from "./link.ts";
 import { assertPath, ensureSubnetRoute } from "./subnet-route.ts";
 import { ensureForwarding } from "./sysctl.ts";
 import { setPortVlans } from "./vlan.ts";
@@ -25,18 +35,20 @@ export function ensureGatewayLink(ns: Namespace, bridge: Link, { vlan, mtu }: Ga
   if (!vlan) return bridge;
   const name = linkName(bridge.name!, vlan);
   const there = findLink(ns, name);
-  if (there) return there;
+  if (there && isUp(there)) return there;
   const hostName = portName(bridge.name!, vlan);
   const pair = { hostName, podName: name, mtu: mtu || undefined, master: bridge.index, alias: `${name} gateway` };
   try {
-    const made = createVeth(ns, ns, pair);
-    setPortVlans(ns, made.host.index, [{ id: vlan, pvid: true, untagged: true }], false);
-    setLinkUp(ns, made.pod.index);
-    awaitCarrier(ns, made.host);
+    if (!there) createVeth(ns, ns, pair);
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error; // another pod's ADD was quicker
   }
-  return findLink(ns, name)!;
+  // Up last: one that is down is another's under way, or was left by an ADD that was killed.
+  const port = theLink(ns, hostName);
+  setPortVlans(ns, port.index, [{ id: vlan, pvid: true, untagged: true }], false);
+  setLinkUp(ns, theLink(ns, name).index);
+  awaitCarrier(ns, port);
+  return theLink(ns, name);
 }
 
 const linkName = (bridge: string, vlan: number | undefined) => (vlan ? `${bridge}.${vlan}` : bridge);

@@ -19,8 +19,8 @@ import {
 } from "../netlink/rtnl/link.ts";
 import type { Reply } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
-import { isErrno, sleep } from "../sys/libc.ts";
-import { writeSysctls } from "./sysctl.ts";
+import { isErrno, waitUntil } from "../sys/libc.ts";
+import { preferSysctls } from "./sysctl.ts";
 
 export type { Link };
 
@@ -73,13 +73,13 @@ const patience = 2550;
 export function awaitCarrier(ns: Namespace, { index, name }: Link, bridge?: Link): void {
   const looks = [getLink({ index })];
   if (bridge && bridge.operState !== IF_OPER_UP) looks.push(getLink({ index: bridge.index }));
-  for (let waited = 0, pause = 1 / 8; ; waited += pause, pause = Math.min(2 * pause, 32)) {
+  const isReady = () => {
     const [reply] = ns.route.try(...looks);
     if (reply!.error) throw reply!.error;
-    if (linkOf(reply!)?.operState === IF_OPER_UP) return;
-    if (waited >= patience) throw new CniError(codes.systemFailure, `Cannot use link "${name}": it gets no carrier`);
-    sleep(pause);
-  }
+    return linkOf(reply!)?.operState === IF_OPER_UP;
+  };
+  if (!waitUntil(isReady, patience))
+    throw new CniError(codes.systemFailure, `Cannot use link "${name}": it gets no carrier`);
 }
 
 /** Removes a link by name or index and waits until its memory is free. False if there was none. */
@@ -124,7 +124,7 @@ export function ensureBridge(ns: Namespace, { name, mtu, mac, promiscuous, setti
     // EEXIST: another process made it in the meantime.
     ns.route.request({ ...createLink(spec), accept: ["EEXIST"] });
     // Nobody else has the address made of that MAC; while the kernel asked around, no IPv6 would reach the first pods.
-    writeSysctls(ns, { [`ipv6/conf/${name}/accept_dad`]: "0" });
+    preferSysctls(ns, { [`ipv6/conf/${name}/accept_dad`]: "0" });
     ns.route.request({ ...changeLink({ name, up: true }), accept: ["ENODEV"] });
     bridge = findLink(ns, name);
     if (!bridge) throw new Error(`Cannot find bridge "${name}": it vanished as soon as it was made`);

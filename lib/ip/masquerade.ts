@@ -169,12 +169,17 @@ function refill(connection: Connection, set: NamedSet, wanted: readonly Element[
 const isSame = (one: Element, other: Element) => equalBytes(one.key, other.key) && one.end === other.end;
 
 /**
- * Ends the masquerade of an attachment: of these addresses, or where it has none there of all that bear its label. What belongs to
- * another attachment by now stays. Makes nothing.
+ * Ends the masquerade of an attachment: of these addresses, or where it has none there, unless told not to `search`, of all
+ * that bear its label. What belongs to another attachment by now stays. Makes nothing.
  */
 export function removeMasquerade(
   ns: Namespace,
-  { network, label, addresses }: { network: string; label: string; addresses?: readonly string[] },
+  {
+    network,
+    label,
+    addresses,
+    search = true,
+  }: { network: string; label: string; addresses?: readonly string[]; search?: boolean },
 ): void {
   const connection = ns.netfilter;
   const named = mapped(mapped(unique(addresses ?? []), cidr), (address) => ({
@@ -182,7 +187,7 @@ export function removeMasquerade(
     key: address.ip,
   }));
   // A later plugin of the list may have put other addresses into the result: then its own are searched for.
-  if (removeOwn(connection, label, named) === 0)
+  if (removeOwn(connection, label, named) === 0 && search)
     removeOwn(connection, label, placesOf(listMembers(connection, network), label));
 }
 

@@ -7,7 +7,7 @@ import { formatMac, parseIp } from "../netlink/inet.ts";
 import type { PortSettings } from "../netlink/rtnl/link.ts";
 import { createVeth, findLink, type Link, listLinks, removeLink, removeLinks } from "./link.ts";
 import { host, inPodIfAny, type Namespace } from "./pod.ts";
-import { writeSysctls } from "./sysctl.ts";
+import { preferSysctls } from "./sysctl.ts";
 import { unplugLink } from "./unplug.ts";
 
 /** What an attachment is called on the host. */
@@ -31,6 +31,13 @@ export interface Plug {
   port?: PortSettings;
 }
 
+/** Throws, code 102, where the pod has an interface of that name: to be called before anything is made or asked for. */
+export function assertUnplugged(pod: Namespace, ifname: string): void {
+  if (!findLink(pod, ifname)) return;
+  const message = `Cannot use CNI_IFNAME "${ifname}": the container has a link of that name`;
+  throw new CniError(codes.alreadyExists, message);
+}
+
 /** Makes the pair: the host's end up, the pod's down. An interface of that name in the pod is an error. */
 export function plugPod(pod: Namespace, { hostName, label, ifname, mac, address, ...rest }: Plug) {
   const spec = {
@@ -46,17 +53,12 @@ export function plugPod(pod: Namespace, { hostName, label, ifname, mac, address,
     pair = createVeth(host, pod, spec);
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
-    if (findLink(pod, ifname)) {
-      throw new CniError(
-        codes.alreadyExists,
-        `Cannot use CNI_IFNAME "${ifname}": the container has a link of that name`,
-      );
-    }
+    assertUnplugged(pod, ifname);
     // The same attachment in an earlier namespace, which something keeps alive: its DEL never came.
     removeLink(host, { name: hostName });
     pair = createVeth(host, pod, spec);
   }
-  writeSysctls(host, { [`ipv6/conf/${hostName}/accept_ra`]: "0" });
+  preferSysctls(host, { [`ipv6/conf/${hostName}/accept_ra`]: "0" });
   return pair;
 }
 

@@ -7,8 +7,8 @@ import { changeLink } from "../netlink/rtnl/link.ts";
 import { appendRoute, dumpRoutes, type Route, RT_SCOPE_LINK, readRoutes } from "../netlink/rtnl/route.ts";
 import { host, type Namespace, NamespaceError, openNamespace } from "../netns/netns.ts";
 import { first, mapped } from "../sys/list.ts";
-import { addressOf, listAddresses, waitForAddresses } from "./address.ts";
-import { writeSysctls } from "./sysctl.ts";
+import { addressOf, awaitLocal, listAddresses, waitForAddresses } from "./address.ts";
+import { preferSysctls, writeSysctls } from "./sysctl.ts";
 
 export { host, type Namespace };
 
@@ -85,14 +85,13 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
   const six = first(ips, ({ address }) => address.includes(":")) !== undefined;
   if (six) {
     const conf = `ipv6/conf/${ifname}/`;
-    writeSysctls(pod, {
+    preferSysctls(pod, {
       ...(duplicateDetection ? { [`${conf}enhanced_dad`]: "1" } : {}),
       [`${conf}accept_dad`]: duplicateDetection ? "1" : "0",
-      // Some runtimes make namespaces with IPv6 off; an IPv6 address says that it is wanted here.
-      [`${conf}disable_ipv6`]: "0",
-      "ipv6/conf/lo/disable_ipv6": "0",
       [`${conf}keep_addr_on_down`]: "1",
     });
+    // Some runtimes make namespaces with IPv6 off; an IPv6 address says that it is wanted here.
+    writeSysctls(pod, { [`${conf}disable_ipv6`]: "0", "ipv6/conf/lo/disable_ipv6": "0" });
   }
   pod.route.request(
     ...mapped(ips, ({ address }) => createAddress(addressOf(index, parseCidr(address)!, duplicateDetection))),
@@ -101,10 +100,22 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
     // An IPv6 route needs its source address ready, which a tentative one is not.
     ...(duplicateDetection ? [] : mapped(wantedRoutes(ips, routes, index), appendRoute)),
   );
+  awaitLocal(
+    pod,
+    mapped(ips, ({ address }) => address),
+  );
   if (duplicateDetection) {
     if (six) waitForAddresses(pod, index);
     pod.route.request(...wantedRoutes(ips, routes, index).map(appendRoute));
   }
+}
+
+/**
+ * Has the kernel tell the neighbours when the interface comes up or gets another MAC address: who had one of its addresses
+ * before may have had another.
+ */
+export function announceMac(pod: Namespace, ifname: string): void {
+  preferSysctls(pod, { [`ipv4/conf/${ifname}/arp_notify`]: "1", [`ipv6/conf/${ifname}/ndisc_notify`]: "1" });
 }
 
 /** Throws, with code 101, unless the interface has these addresses and routes. */

@@ -21,10 +21,10 @@ import {
   replaceRoute,
 } from "../netlink/rtnl/route.ts";
 import { isErrno } from "../sys/libc.ts";
-import { addressOf, listAddresses } from "./address.ts";
+import { addressOf, awaitLocal, listAddresses } from "./address.ts";
 import { findLink } from "./link.ts";
 import { configureInterface, type Namespace, type PodInterface } from "./pod.ts";
-import { writeSysctls } from "./sysctl.ts";
+import { preferSysctls } from "./sysctl.ts";
 
 /** Whose routes on a host these are: a line "116 tenon" in /etc/iproute2/rt_protos.d/tenon.conf names it for ip(8). */
 export const PROTOCOL = 116;
@@ -99,7 +99,7 @@ export function configureHostEnd(
 ): void {
   const { name, index } = link;
   // Nobody else is on this link, and packets for the pod wait until the link's own IPv6 address is tested.
-  if (ips.some(({ address }) => address.includes(":"))) writeSysctls(host, { [`ipv6/conf/${name}/accept_dad`]: "0" });
+  if (ips.some(({ address }) => address.includes(":"))) preferSysctls(host, { [`ipv6/conf/${name}/accept_dad`]: "0" });
   const routes = hostRoutes(ips, index);
   const gateways = [...new Set(ips.map(({ gateway }) => gateway))];
   const addresses = gateways.map((gateway) => createAddress(addressOf(index, parseCidr(alone(gateway))!)));
@@ -110,6 +110,7 @@ export function configureHostEnd(
     if (error && route && isErrno(error, "EEXIST")) takeOver(host, route, network);
     else if (error && !isThere(error, at)) throw error;
   });
+  awaitLocal(host, gateways);
 }
 
 function takeOver(host: Namespace, route: Route, network: string): void {

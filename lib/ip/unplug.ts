@@ -35,12 +35,14 @@ export function plainDeleteWarning(): string | undefined {
 
 const NETLINK_ROUTE = 0;
 const NLMSG_ERROR = 2;
+/** How long the news of a link's end may take. */
+const newsMs = 2000;
 
 /** Removes a link of the host by name and returns when it is unlisted. False if there was none. */
 export function unplugLink(name: string): boolean {
   const link = findLink(host, name);
   if (!link) return false;
-  const socket = openSocket(NETLINK_ROUTE, { groups: RTMGRP_LINK, timeoutMs: 2000 });
+  const socket = openSocket(NETLINK_ROUTE, { groups: RTMGRP_LINK, timeoutMs: newsMs });
   try {
     const to = new Writer(64);
     const message = deleteLink({ index: link.index });
@@ -62,15 +64,20 @@ export function unplugLink(name: string): boolean {
 /** Starts a helper process where they are used, and keeps it on record. False: nothing was started. */
 export function startHelper(start: () => number | undefined): boolean {
   const before = status(plainDeleteMark) ? undefined : earlierHelper();
-  const helper = before && start();
+  let helper: number | undefined;
+  try {
+    helper = before && start();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error; // no process or descriptor is to be had: then it goes without
+  }
   if (helper === undefined) return false;
   if (before === "gone") writeRecord(record, `${helper} ${clock(7)}`);
   return true;
 }
 
-/** True when the kernel says that the link is gone, false when it refused or said nothing. */
+/** True when the kernel says that the link is gone, false when it refused or said nothing of it, whatever it said of others. */
 function awaitEnd(socket: { receive(wait: boolean): Uint8Array }, index: number): boolean {
-  for (;;) {
+  for (const end = clock(1) + 1e6 * newsMs; clock(1) < end; ) {
     let datagram: Uint8Array;
     try {
       datagram = socket.receive(true);
@@ -87,6 +94,7 @@ function awaitEnd(socket: { receive(wait: boolean): Uint8Array }, index: number)
     });
     if (answer !== undefined) return answer;
   }
+  return false;
 }
 
 /**

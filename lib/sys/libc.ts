@@ -141,6 +141,18 @@ export function sleep(milliseconds: number): void {
   system("nanosleep", time, 0);
 }
 
+/**
+ * Asks again and again, after an eighth of a millisecond first, then after twice as long each time up to 32 ms, until it is
+ * done, for about so many milliseconds at most. Whether it is done.
+ */
+export function waitUntil(isDone: () => boolean, patience: number): boolean {
+  for (let waited = 0, pause = 1 / 8; !isDone(); waited += pause, pause = Math.min(2 * pause, 32)) {
+    if (waited >= patience) return false;
+    sleep(pause);
+  }
+  return true;
+}
+
 /** A system call that the kernel refused: `code` is the errno name, `operation` says what was tried. */
 export class SystemError extends Error {
   readonly errno: number;

@@ -217,6 +217,103 @@ test("bridge: a second network's MAC addresses, from each of three channels, and
   expect(macs).toEqual(["02:11:22:33:44:01", "02:11:22:33:44:02", "02:11:22:33:44:03", "0a:58:0a:01:00:05"]);
 });
 
+test("bridge: who gets an address with another MAC than its last owner's is found at once", async () => {
+  await using node = await makeNode("announce");
+  const addresses = ["10.1.0.2/16", "fd00:1::2/64"].map((address) => ({ address }));
+  const conf = { ...base, ipam: { type: "static", addresses } };
+  const other = await node.netns("other"); // keeps the bridge up
+  await must(node, "ADD", base, { netns: other.path, containerId: "other" });
+  for (const mac of ["02:11:22:33:44:01", "02:11:22:33:44:02"]) {
+    const pod = await node.netns(mac.replaceAll(":", ""));
+    const at = { netns: pod.path, containerId: pod.name };
+    await must(node, "ADD", { ...conf, runtimeConfig: { mac } }, at);
+    for (const address of ["10.1.0.2", "fd00:1::2"]) await node.exec("ping", ["-c1", "-W1", address]);
+    await must(node, "DEL", conf, at);
+  }
+});
+
+test("bridge: a refused ADD of an attachment that is there takes nothing from it: neither address nor port", async () => {
+  await using node = await makeNode("again");
+  const pod = await node.netns("pod");
+  const conf = { ...base, ipam: { ...base.ipam, idempotent: true } };
+  await must(node, "ADD", conf, { netns: pod.path });
+  const before = await snapshot(node);
+  for (const again of [conf, { ...base, bridge: "br1", ipam: undefined }]) {
+    expect(errorOf(await call(node, "ADD", again, { netns: pod.path })).code).toBe(102);
+    expect(leftOver(before, await snapshot(node))).toEqual([]);
+  }
+});
+
+test("bridge: what a version cannot say is refused before anything is made", async () => {
+  await using node = await makeNode("old");
+  const pod = await node.netns("pod");
+  const before = [await snapshot(node), await snapshot(pod)];
+  const conf = { ...base, cniVersion: "0.2.0", ipam: undefined };
+  expect(errorOf(await call(node, "ADD", conf, { netns: pod.path })).code).toBe(2);
+  expect(leftOver(before[0]!, await snapshot(node))).toEqual([]);
+  expect(leftOver(before[1]!, await snapshot(pod))).toEqual([]);
+});
+
+/** DEL with strace(1) injecting a fault; what it printed. */
+async function injected(node: Node, conf: object, netns: string, fault: string): Promise<string> {
+  const env = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "c1", CNI_NETNS: netns, CNI_IFNAME: "eth0", CNI_PATH: ours };
+  const trace = ["-f", "-qq", "-o", "/dev/null", "-e", `inject=${fault}`, `${ours}/bridge`];
+  const { stdout } = await node.exec("strace", trace, { input: JSON.stringify(conf), env, reject: false });
+  return stdout;
+}
+
+test("bridge: DEL keeps the address while the link cannot be removed, and needs no helper process", async () => {
+  await using node = await makeNode("stuck");
+  const pod = await node.netns("pod");
+  const before = await snapshot(node);
+  await must(node, "ADD", base, { netns: pod.path });
+  const reserved = async () => (await node.exec("ls", ["/var/lib/cni/networks/net"])).stdout.includes("10.1.0.2");
+  expect(await injected(node, base, pod.path, "sendto:error=ENOBUFS")).toContain("no buffer space");
+  expect(await reserved()).toBe(true);
+  expect(await injected(node, base, pod.path, "clone:error=EAGAIN")).toBe("");
+  expect(await reserved()).toBe(false);
+  expect(leftOver(before, await snapshot(node), [stays, /run\/tenon/])).toEqual([]);
+});
+
+test("bridge: DEL whose helper is killed ends, however much else happens to links", async () => {
+  await using node = await makeNode("helpless");
+  const pod = await node.netns("pod");
+  await must(node, "ADD", base, { netns: pod.path });
+  const busy = "ip link add busy type bridge; while sleep 0.2; do ip link set busy up; ip link set busy down; done";
+  await node.exec("sh", ["-c", `setsid sh -c '${busy}' > /dev/null 2>&1 &`]);
+  expect(await injected(node, base, pod.path, "close_range:signal=SIGKILL:when=2")).toBe("");
+  expect((await pod.exec("ip", ["link", "show", "eth0"], { reject: false })).exitCode).toBe(1);
+});
+
+test("bridge: masquerade that was switched off since is taken away with the pod", async () => {
+  await using node = await makeNode("switched");
+  const pod = await node.netns("pod");
+  const prevResult = await must(node, "ADD", { ...base, ipMasq: true }, { netns: pod.path });
+  expect((await node.exec("nft", ["list", "ruleset"])).stdout).toContain("net/c1/eth0");
+  await must(node, "DEL", { ...base, prevResult }, { netns: pod.path });
+  expect((await node.exec("nft", ["list", "ruleset"])).stdout).not.toContain("net/c1/eth0");
+});
+
+test("bridge: where /proc/sys may not be written, pods are attached all the same, if the host forwards already", async () => {
+  await using node = await makeNode("read-only");
+  const pod = await node.netns("pod");
+  await node.exec("sh", ["-ec", "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys"]);
+  const before = [await snapshot(node), await snapshot(pod)];
+  const conf = { ...base, ipam: dual };
+  expect(errorOf(await call(node, "ADD", conf, { netns: pod.path })).msg).toContain("ip_forward");
+  expect(leftOver(before[0]!, await snapshot(node), [stays, /run\/tenon/])).toEqual([]);
+  expect(leftOver(before[1]!, await snapshot(pod))).toEqual([]);
+  const forward = "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1";
+  await node.exec("sh", [
+    "-ec",
+    `umount /proc/sys; ${forward}; mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys`,
+  ]);
+  await must(node, "ADD", conf, { netns: pod.path });
+  for (const gateway of ["10.1.0.1", "fd00:1::1"]) await pod.exec("ping", ["-c1", "-W2", gateway]);
+  await must(node, "DEL", conf, { netns: pod.path });
+  expect(leftOver(before[0]!, await snapshot(node), [stays, /run\/tenon|forward/])).toEqual([]);
+});
+
 test("bridge: every route field of 1.1.0 reaches the kernel, and the result names MTUs", async () => {
   await using node = await makeNode("routes");
   const routes = [

@@ -291,6 +291,23 @@ test("ptp: an ADD that fails at any step leaves nothing, and gives its address b
   }
 });
 
+test("ptp: where /proc/sys may not be written, and with masquerade that was switched off since, nothing is left", async () => {
+  await using node = await makeNode("read-only");
+  const pod = await node.netns("pod");
+  const before = [await snapshot(node), await snapshot(pod)];
+  const known = [/networks(\/net(\/(lock|last_reserved_ip\.\d)?)?)?\/?$/, /run\/tenon/];
+  const conf = { ...base, ipam: dual };
+  await node.exec("sh", ["-ec", "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys"]);
+  expect(errorOf(await call(node, "ADD", conf, { netns: pod.path })).msg).toContain("ip_forward");
+  expect(leftOver(before[0]!, await snapshot(node), known)).toEqual([]);
+  expect(leftOver(before[1]!, await snapshot(pod))).toEqual([]);
+  const prevResult = await node
+    .exec("sh", ["-ec", "umount /proc/sys"])
+    .then(() => must(node, "ADD", { ...conf, ipMasq: true }, { netns: pod.path }));
+  await must(node, "DEL", { ...conf, prevResult }, { netns: pod.path });
+  expect((await node.exec("nft", ["list", "ruleset"])).stdout).not.toContain("net/c1/eth0");
+});
+
 test("ptp runs no program", async () => {
   await using node = await makeNode("trace");
   const pod = await node.netns("pod");

@@ -304,6 +304,37 @@ test("tuning: a backup of an earlier container is none of this one's", async () 
   expect((await state(pod)).mtu).toBe(1500);
 });
 
+test("tuning: DEL by a path that leads to another container by now changes nothing there", async () => {
+  await using node = await makeNode("led");
+  const old = await makePod(node, "old");
+  await must(node, "ADD", confOf(old, { mtu: 1400 }), { netns: old.path });
+  const other = await makePod(node, "other");
+  await other.exec("ip", ["link", "set", "eth0", "mtu", "1234"]);
+  await must(node, "DEL", confOf(old), { netns: other.path });
+  expect((await state(other)).mtu).toBe(1234);
+  expect(await read(node, backup)).toBe("");
+});
+
+test("tuning: who gets an address with another MAC than its last owner's is found at once", async () => {
+  await using node = await makeNode("announce");
+  const addresses = ["10.1.0.2/16", "fd00:1::2/64"].map((address) => ({ address }));
+  const bridge = { cniVersion: "1.0.0", name: "net", type: "bridge", isGateway: true };
+  const conf = { ...bridge, ipam: { type: "static", addresses } };
+  const third = await node.netns("third"); // keeps the bridge up
+  const layer3 = { type: "static", addresses: [{ address: "10.1.0.9/16" }] };
+  await must(node, "ADD", { ...bridge, ipam: layer3 }, { netns: third.path, containerId: "third" });
+  for (const name of ["a", "b"]) {
+    const pod = await node.netns(name);
+    const at = { netns: pod.path, containerId: name };
+    const prevResult = await must(node, "ADD", conf, at);
+    const tuned = { ...confOf(pod), prevResult, mac: `02:11:22:33:44:0${name}` };
+    await must(node, "ADD", tuned, at);
+    for (const address of ["10.1.0.2", "fd00:1::2"]) await node.exec("ping", ["-c1", "-W1", address]);
+    await must(node, "DEL", tuned, at);
+    await must(node, "DEL", conf, at);
+  }
+});
+
 test("tuning: an ADD that fails changes everything back, also an earlier backup", async () => {
   await using node = await makeNode("undo");
   const pod = await makePod(node);

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import {
   addressOf,
+  awaitLocal,
   ensureGatewayAddress,
   firstAddress,
   listAddresses,
@@ -9,6 +10,8 @@ import {
 import { ensureBridge } from "../../../lib/ip/link.ts";
 import { parseCidr } from "../../../lib/netlink/inet.ts";
 import { createAddress } from "../../../lib/netlink/rtnl/address.ts";
+import { findPath } from "../../../lib/netlink/rtnl/path.ts";
+import { RTN_LOCAL, readRoutes } from "../../../lib/netlink/rtnl/route.ts";
 import { onNode } from "../../helpers/namespace.ts";
 
 test("an IPv4 address comes with its broadcast address, an IPv6 one without duplicate detection", () => {
@@ -59,6 +62,33 @@ for (const [has, wanted, clashes] of matrix) {
       }
     }));
 }
+
+test("two old addresses of one subnet make room together, as the kernel takes the second with the first", () =>
+  onNode(async ({ ns, node }) => {
+    const bridge = ensureBridge(ns, { name: "br0" });
+    await node.exec("sh", ["-ec", "for last in 1 5; do ip addr add 10.1.0.$last/24 dev br0; done"]);
+    ensureGatewayAddress(ns, bridge, "10.2.0.1/24", true);
+    expect(listAddresses(ns, bridge.index).filter(({ ip }) => ip.startsWith("10."))).toMatchObject([
+      { ip: "10.2.0.1" },
+    ]);
+  }));
+
+test("awaitLocal: what is sent to a new address of IPv6 arrives, and one that nobody has is let be after a while", () =>
+  onNode(async ({ ns }) => {
+    const bridge = ensureBridge(ns, { name: "br0" });
+    const kinds = (to: string) =>
+      ns.route
+        .try(findPath({ to }))[0]!
+        .answers.flatMap(readRoutes)
+        .map(({ kind }) => kind);
+    for (let last = 1; last <= 50; last++) {
+      const text = `fd00:${last}::1/64`;
+      ns.route.request(createAddress(addressOf(bridge.index, parseCidr(text)!)));
+      awaitLocal(ns, [text, "10.1.0.1/24"]);
+      expect(kinds(`fd00:${last}::1`)).toEqual([RTN_LOCAL]);
+    }
+    awaitLocal(ns, ["fd00:99::1"]);
+  }));
 
 test("waiting for duplicate detection ends when it has, and names an address that another host has", () =>
   onNode(async ({ ns, node }) => {

@@ -14,6 +14,7 @@ import {
   SystemError,
   sleep,
   system,
+  waitUntil,
 } from "../../../lib/sys/libc.ts";
 
 test("a call gives its result, and -1 and the errno where it fails", () => {
@@ -91,6 +92,14 @@ test("sleeping takes the time that it should", () => {
   const started = performance.now();
   sleep(20);
   expect(performance.now() - started).toBeWithin(19, 500);
+});
+
+test("waiting ends when what is waited for is there, and after the time given", () => {
+  let asked = 0;
+  expect(waitUntil(() => ++asked === 4, 1000)).toBe(true);
+  expect(asked).toBe(4);
+  expect(waitUntil(() => true, 0)).toBe(true);
+  expect(waitUntil(() => false, 5)).toBe(false);
 });
 
 test("the calls for a helper process are there on glibc", () => {
