@@ -2,8 +2,9 @@
 // https://www.cni.dev/docs/spec/#error
 
 import { NamespaceError } from "../netns/netns.ts";
+import { isErrno } from "../sys/libc.ts";
 
-export { isErrno } from "../sys/libc.ts";
+export { isErrno };
 
 /** Codes of the specification, the Go library's (8, 999), and our own from 100. */
 export const codes = {
@@ -82,7 +83,8 @@ export function badConfig(key: string, value: unknown, reason: string, code: num
 }
 
 /**
- * Runs every step even if some fail, then throws what went wrong: for DEL and GC, which must get as far as they can.
+ * Runs every step even if some fail, then throws what went wrong: for DEL and GC, which must get as far as they can. Where
+ * the kernel has no netfilter (EPROTONOSUPPORT), nothing of ours can be in it.
  */
 export function runAll(what: string, steps: readonly (() => void)[]): void {
   const errors: unknown[] = [];
@@ -90,7 +92,7 @@ export function runAll(what: string, steps: readonly (() => void)[]): void {
     try {
       step();
     } catch (error) {
-      errors.push(error);
+      if (!isErrno(error, "EPROTONOSUPPORT")) errors.push(error);
     }
   }
   if (errors.length === 1) throw errors[0];

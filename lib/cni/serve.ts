@@ -1,5 +1,5 @@
 // One verb of one plugin, in this process.
-import { badConfig, CniError, codes } from "./errors.ts";
+import { badConfig, CniError, codes, runAll } from "./errors.ts";
 import { assertVersion, type Plugin, type Request } from "./request.ts";
 import type { Result } from "./result.ts";
 
@@ -10,7 +10,7 @@ export function serve(plugin: Plugin<any>, request: Request<any>): Result | unde
     case "ADD":
       return plugin.add(request);
     case "DEL":
-      plugin.del(request);
+      runAll("DEL", [() => plugin.del(request)]);
       return undefined;
     case "CHECK":
       plugin.check?.(request);
@@ -23,7 +23,7 @@ export function serve(plugin: Plugin<any>, request: Request<any>): Result | unde
         // An absent list and an empty one are worlds apart: nobody alive, or nobody asked.
         throw badConfig("cni.dev/valid-attachments", undefined, "GC needs the list of attachments that are alive");
       }
-      plugin.gc?.(request);
+      runAll("GC", [() => plugin.gc?.(request)]);
       return undefined;
     default:
       throw new CniError(codes.internal, `Cannot serve ${request.verb}`);

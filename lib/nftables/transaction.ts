@@ -1,9 +1,11 @@
 // Transactions: several changes of nftables that all take effect or none does.
 // linux/netfilter/nfnetlink.h NFNL_MSG_BATCH_*; the generation makes them conditional on nothing having changed since.
 import type { Connection, Message, NetlinkError, Reply } from "../netlink/socket.ts";
+import { SystemError } from "../sys/libc.ts";
 import { beginBatch, endBatch, getGeneration, readGeneration } from "./message.ts";
 
 const ERESTART = 85;
+const EPROTONOSUPPORT = 93;
 /** How often a change that others outrun is planned anew. */
 export const patience = 200;
 
@@ -49,6 +51,8 @@ export function change(
 
 /** The number that a getGeneration found. */
 export function generationIn({ error, answers }: Reply): number {
+  // A kernel with netfilter's sockets, but without nf_tables.
+  if (error?.code === "EINVAL") throw new SystemError("use nftables", EPROTONOSUPPORT);
   if (error) throw error;
   return readGeneration(answers[0]!);
 }

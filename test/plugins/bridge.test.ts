@@ -275,6 +275,17 @@ test("bridge: DEL keeps the address while the link cannot be removed, and needs 
   expect(leftOver(before, await snapshot(node), [stays, /run\/tenon/])).toEqual([]);
 });
 
+test("bridge: DEL without masquerade needs no netfilter in the kernel, be it the first or a later one", async () => {
+  await using node = await makeNode("no-netfilter");
+  const pod = await node.netns("pod");
+  const before = await snapshot(node);
+  const prevResult = await must(node, "ADD", base, { netns: pod.path });
+  // DEL asks for netfilter's socket first where it looks for masquerade first, and second after the one of links.
+  expect(await injected(node, { ...base, prevResult }, pod.path, "socket:error=EPROTONOSUPPORT:when=1")).toBe("");
+  expect(leftOver(before, await snapshot(node), [stays, /run\/tenon/])).toEqual([]);
+  expect(await injected(node, base, "", "socket:error=EPROTONOSUPPORT:when=2+")).toBe("");
+});
+
 test("bridge: DEL whose helper is killed ends, however much else happens to links", async () => {
   await using node = await makeNode("helpless");
   const pod = await node.netns("pod");

@@ -101,6 +101,8 @@ describe("runAll", () => {
   test("throws a single error as it is, and none if all went well", () => {
     const one = new Error("one");
     expect(thrown(() => runAll("DEL", [() => {}, fail(one)]))).toBe(one);
+    const none = Object.assign(new Error("no netfilter"), { code: "EPROTONOSUPPORT" });
+    expect(thrown(() => runAll("DEL", [fail(none), fail(one)]))).toBe(one);
     expect(thrown(() => runAll("DEL", [() => {}]))).toBeUndefined();
     expect(thrown(() => runAll("DEL", []))).toBeUndefined();
   });
