@@ -10,7 +10,9 @@ const path = z.string().refine((text) => text.startsWith("/"), "must be an absol
 const name = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, "must begin with a letter or digit and go on with those, _ . -");
-const seconds = (least: number) => z.number().min(least);
+/** Seconds that a timer can count: one of more would end at once. */
+const LONGEST = 2_147_483;
+const seconds = (least: number, most = LONGEST) => z.number().min(least).max(most);
 const address = z.string().refine((text) => parseIp(text) !== undefined, "must be an IP address");
 const network = z.string().refine((text) => {
   const cidr = parseCidr(text);
@@ -44,19 +46,32 @@ const etcd = {
   user: z.string().min(1).optional(),
   passwordFile: path.optional(),
   // Long, as this is how long a node may be cut off before the others take its routes away.
-  lease: seconds(2).default(86400),
-  heartbeat: seconds(0.1).default(30),
+  lease: seconds(2, Number.MAX_SAFE_INTEGER).default(86400),
+  // Nodes of a server that lost its data are waited for, three times as long.
+  heartbeat: seconds(0.1, Math.floor(LONGEST / 3)).default(30),
+};
+
+/** A lease that one lost heartbeat ends has the node come and go. */
+const outlasting: z.core.CheckFn<{ lease: number; heartbeat: number }> = ({ value, issues }) => {
+  const { lease, heartbeat } = value;
+  if (lease >= 3 * heartbeat) return;
+  const message = `must be three times the heartbeat of ${heartbeat} seconds, or more`;
+  issues.push({ code: "custom", path: ["lease"], message, input: value });
 };
 
 const source = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("file"), path }),
-  z.strictObject({ type: z.literal("etcd"), ...etcd, prefix: z.string().startsWith("/").default("/tenon") }),
-  z.strictObject({
-    type: z.literal("flannel"),
-    ...etcd,
-    prefix: z.string().startsWith("/").default("/coreos.com/network"),
-    subnetFile: path.default("/run/flannel/subnet.env"),
-  }),
+  z
+    .strictObject({ type: z.literal("etcd"), ...etcd, prefix: z.string().startsWith("/").default("/tenon") })
+    .check(outlasting),
+  z
+    .strictObject({
+      type: z.literal("flannel"),
+      ...etcd,
+      prefix: z.string().startsWith("/").default("/coreos.com/network"),
+      subnetFile: path.default("/run/flannel/subnet.env"),
+    })
+    .check(outlasting),
 ]);
 
 const oneNetwork = z

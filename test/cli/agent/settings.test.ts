@@ -35,6 +35,8 @@ test("etcd and Flannel's etcd have theirs", () => {
   expect(one!.source).toEqual({ type: "etcd", hosts: ["a:2379"], lease: 86400, heartbeat: 30, prefix: "/tenon" });
   const [two] = readSettings(network("{ type: flannel, hosts: [a:2379] }"), "f").networks;
   expect(two!.source).toMatchObject({ prefix: "/coreos.com/network", subnetFile: "/run/flannel/subnet.env" });
+  const [three] = readSettings(network("{ type: etcd, hosts: [a], lease: 31536000 }", cluster), "f").networks;
+  expect(three!.source).toMatchObject({ lease: 31536000 });
 });
 
 test("runtimes are asked by a socket or by their storage", () => {
@@ -61,6 +63,15 @@ test("a mistake is told of by its key and value", () => {
     [`metric: x\n${network()}`, 'Cannot use key "metric": there is no such key'],
     [`metrics: "9811"\n${network()}`, 'Cannot use metrics "9811": must be ADDRESS:PORT, or empty for none'],
     [`intervals: { compare: 0 }\n${network()}`, "Cannot use intervals.compare 0: must be 1 or more"],
+    [
+      `intervals: { compare: 31536000 }\n${network()}`,
+      "Cannot use intervals.compare 31536000: must be 2147483 or less",
+    ],
+    [
+      network("{ type: flannel, hosts: [a], lease: 60 }"),
+      "Cannot use networks[0].source.lease 60: must be three times the heartbeat of 30 seconds, or more",
+    ],
+    [network("{ type: flannel, hosts: [a], heartbeat: 30000 }"), "source.lease: must be three times the heartbeat"],
     [network("{ type: consul }"), 'Cannot use networks[0].source.type "consul": must be file, etcd or flannel'],
     [network("{ type: file }"), "Cannot go without networks[0].source.path: must be a string"],
     [network("{ type: file, path: peers }"), 'Cannot use networks[0].source.path "peers": must be an absolute path'],
