@@ -1,7 +1,7 @@
 // The addresses that the other nodes are to reach this one by, where the configuration names none: those of the named link,
 // else of the link of the default route. IPv4 before IPv6.
 import { findLink } from "../../lib/ip/link.ts";
-import { dumpAddresses, IFA_F_TENTATIVE, readAddress } from "../../lib/netlink/rtnl/address.ts";
+import { type Address, dumpAddresses, IFA_F_TENTATIVE, readAddress } from "../../lib/netlink/rtnl/address.ts";
 import { dumpRoutes, readRoutes } from "../../lib/netlink/rtnl/route.ts";
 import type { Namespace } from "../../lib/netns/netns.ts";
 
@@ -17,18 +17,27 @@ export function nodeAddresses(ns: Namespace, underlay?: string): { addresses: st
     .map(readAddress)
     .filter((address) => address.index === index && !/^fe[89ab]|^127\./.test(address.ip))
     // Not yet tested, and those that come and go by themselves (a lifetime, as of privacy extensions).
-    .filter(({ flags = 0 }) => (flags & (IFA_F_TENTATIVE | IFA_F_TEMPORARY)) === 0)
-    .map(({ ip }) => ip);
-  const four = all.filter((ip) => !ip.includes(":"));
-  const six = all.filter((ip) => ip.includes(":"));
-  const addresses = [...four.slice(0, 1), ...six.slice(0, 1)];
+    .filter(({ flags = 0 }) => (flags & (IFA_F_TENTATIVE | IFA_F_TEMPORARY)) === 0);
+  const four = all.filter(({ ip }) => !ip.includes(":"));
+  // The kernel lists those of IPv6 newest first; what moves between machines (keepalived's) comes late, alone in its prefix
+  // and deprecated.
+  const six = all.filter(({ ip }) => ip.includes(":")).reverse();
+  six.sort((a, b) => doubts(a) - doubts(b));
+  const addresses = [...four.slice(0, 1), ...six.slice(0, 1)].map(({ ip }) => ip);
   const link = findLink(ns, index);
   if (addresses.length === 0)
     throw new Error(`Cannot tell this node's addresses: link "${link?.name}" has none; name them in "addresses"`);
   return { addresses, ...(link?.mtu === undefined ? {} : { mtu: link.mtu }) };
 }
 
-const IFA_F_TEMPORARY = 1; // linux/if_addr.h: as IPv4's IFA_F_SECONDARY
+// linux/if_addr.h
+const IFA_F_TEMPORARY = 1; // as IPv4's IFA_F_SECONDARY
+const IFA_F_DEPRECATED = 0x20;
+
+/** How little an IPv6 address looks like the machine's own; one that is deprecated may still be the only one. */
+function doubts({ flags = 0, prefix }: Address): number {
+  return ((flags & IFA_F_DEPRECATED) !== 0 ? 2 : 0) + (prefix === 128 ? 1 : 0);
+}
 
 function defaultLink(ns: Namespace): number | undefined {
   for (const [family, all] of [
