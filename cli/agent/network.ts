@@ -76,7 +76,8 @@ export class Network implements NetworkState {
     metrics.refused.inc(label, 0);
     metrics.failures.inc(label, 0);
     // After a reboot a conflist of the days before would invite pods that no path leads to yet.
-    if (!existsSync(peersPath(this.name))) await rm(this.#settings.conflist.to, { force: true });
+    const snapshot = stampOf(this.name)?.paths.file ?? peersPath(this.name);
+    if (!existsSync(snapshot)) await rm(this.#settings.conflist.to, { force: true });
     this.#source.start({
       nodes: (nodes) => {
         if (this.#stopped) return;

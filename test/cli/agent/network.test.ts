@@ -72,6 +72,31 @@ test("first the nodes, then the kernel, last the conflist; what is wrong is told
   expect(await routed(node)).toEqual(["10.244.3.0/24"]);
 });
 
+test("what was programmed before goes on holding while the source is away, wherever the snapshot is", async () => {
+  await using node = await makeNode("away", { uplink: true });
+  const file = join(node.dir, "peers.json");
+  const vxlan = { type: "vxlan", vni: 7 };
+  for (const plugins of [[bridge, { ...vxlan, peers: "/run/tenon/own/pods.json" }], [bridge, vxlan], [bridge]]) {
+    await replace(file, peers(1, 2));
+    const config = await configure(node, { node: "n1", source: `{type: file, path: ${file}}`, plugins });
+    await using agent = await startAgent(node, config);
+    await agent.ready();
+    await agent.signal("SIGTERM");
+    await agent.ended();
+    await node.exec("rm", [file]);
+    await using again = await startAgent(node, config);
+    await until("it misses the source", () => again.said().includes("source"));
+    expect(JSON.parse(await read(node, conflist)).plugins.length).toBe(plugins.length);
+    await again.signal("SIGTERM");
+    await again.ended();
+    // As after a boot.
+    await node.exec("rm", ["-r", "/run/tenon"]);
+    await using booted = await startAgent(node, config);
+    await until("it misses the source", () => booted.said().includes("source"));
+    expect(await read(node, conflist)).toBe("");
+  }
+});
+
 test("5,000 nodes: one that changes is one change in the kernel", async () => {
   await using node = await makeNode("many", { uplink: true });
   const file = join(node.dir, "peers.json");
