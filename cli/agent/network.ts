@@ -46,6 +46,7 @@ export class Network implements NetworkState {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #last = Number.NEGATIVE_INFINITY;
   #wait = SOON;
+  #tries = 0;
   #stopped = false;
   /** Steps that wait for the disk, one after the other. */
   #work: Promise<void> = Promise.resolve();
@@ -107,12 +108,12 @@ export class Network implements NetworkState {
 
   /** The template is read anew. */
   reload(): void {
-    if (this.#nodes) this.#apply(false);
+    if (this.#nodes) this.#apply();
   }
 
   /** Compares everything with the kernel, brings back what is missing. */
   repair(): void {
-    if (this.#sound) this.#apply(false);
+    if (this.#sound) this.#apply(true);
     else if (!this.#nodes) this.#mend();
   }
 
@@ -130,23 +131,25 @@ export class Network implements NetworkState {
 
   /** At once after a pause; taken together while news keep coming. */
   #schedule(): void {
-    if (this.#timer !== undefined) return;
+    // What waits while the kernel is right is the next try of a conflist, which news need not wait for.
+    if (this.#timer !== undefined && !this.#sound) return;
+    clearTimeout(this.#timer);
     const { settle } = this.#with.intervals;
     const since = performance.now() - this.#last;
     const delay = this.#sound || !this.snapshot ? Math.max(0, settle * 1000 - since) : this.#wait;
-    if (delay <= 0) this.#apply(true);
-    else this.#timer = setTimeout(() => this.#apply(true), delay);
+    if (delay <= 0) this.#apply();
+    else this.#timer = setTimeout(() => this.#apply(), delay);
   }
 
-  /** Brings the last list into the kernel: what differs from the one before, or everything. */
-  #apply(byDifference: boolean): void {
+  /** Brings the last list into the kernel: what differs from the one before; everything if that is not known, or to repair. */
+  #apply(isRepair = false): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#stopped || !this.#nodes) return;
-    const { node, metrics, log } = this.#with;
+    const { node, metrics } = this.#with;
     const label = { network: this.name };
-    const before = byDifference && this.#sound ? this.snapshot : undefined;
-    const isRepair = !byDifference && this.#sound;
+    const before = this.#sound && !isRepair ? this.snapshot : undefined;
+    const tries = ++this.#tries;
     try {
       const snapshot: Snapshot = { version: 1, network: this.name, self: node, nodes: [...this.#nodes] };
       const conflist = this.#render(snapshot);
@@ -154,14 +157,11 @@ export class Network implements NetworkState {
       this.#program(snapshot, before, isRepair);
       this.snapshot = snapshot;
       this.#sound = true;
-      this.#wait = SOON;
       metrics.programming.observe(label, (performance.now() - this.#came) / 1000);
       this.#came = performance.now();
       metrics.peers.set(label, snapshot.nodes.length - 1);
       this.#last = performance.now();
-      this.#trouble = undefined;
-      log.trouble(this.name, undefined);
-      this.#finish(conflist);
+      this.#finish(conflist, tries);
       rest();
     } catch (error) {
       this.#fail((error as Error).message);
@@ -175,7 +175,7 @@ export class Network implements NetworkState {
     log.trouble(this.name, text);
     clearTimeout(this.#timer);
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => this.#apply(false), this.#wait);
+    this.#timer = setTimeout(() => this.#apply(), this.#wait);
     this.#wait = Math.min(this.#wait * 2, LATE);
   }
 
@@ -214,14 +214,21 @@ export class Network implements NetworkState {
   }
 
   /** Last of all, as this is what lets pods come. */
-  #finish(conflist: Conflist): void {
+  #finish(conflist: Conflist, tries: number): void {
     const { to } = this.#settings.conflist;
+    const { metrics, log } = this.#with;
     this.#work = this.#work.then(async () => {
       try {
-        if (await writeConflist(conflist, to)) this.#with.log.say(`${this.name}: wrote ${to}`);
-        if (!this.#isReady) this.#with.log.say(`${this.name}: ready`);
+        if (await writeConflist(conflist, to)) log.say(`${this.name}: wrote ${to}`);
+        // Unless another try began meanwhile, and has its own end.
+        if (tries === this.#tries) {
+          this.#wait = SOON;
+          this.#trouble = undefined;
+          log.trouble(this.name, undefined);
+        }
+        if (!this.#isReady) log.say(`${this.name}: ready`);
         this.#isReady = true;
-        this.#with.metrics.ready.set({ network: this.name }, 1);
+        metrics.ready.set({ network: this.name }, 1);
       } catch (error) {
         this.#fail((error as Error).message);
       }

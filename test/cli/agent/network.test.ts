@@ -60,6 +60,15 @@ test("first the nodes, then the kernel, last the conflist; what is wrong is told
   await replace(join(node.dir, "template.json"), template([bridge, { type: "vxlan", vni: 7 }, { type: "portmap" }]));
   await agent.signal("SIGHUP");
   await until("it is written", async () => JSON.parse(await read(node, conflist)).plugins.length === 3);
+  await replace(join(node.dir, "template.json"), template([bridge, { type: "vxlan", vni: 8 }]));
+  await agent.signal("SIGHUP");
+  await until("it is written", async () => JSON.parse(await read(node, conflist)).plugins.length === 2);
+  await replace(join(node.dir, "template.json"), template([bridge, { type: "vxlan", vni: 7 }]));
+  await agent.signal("SIGHUP");
+  await until("it is back", async () => JSON.parse(await read(node, conflist)).plugins[1].vni === 7);
+  // That was asked for: nobody had taken anything away.
+  expect(agent.said()).not.toContain("put back");
+  expect(await agent.figure('tenon_drift_repairs_total{network="pods",kind="path"}')).toBeUndefined();
 
   // Its end is nobody's concern; what changed meanwhile is made good.
   await agent.signal("SIGTERM");
@@ -95,6 +104,26 @@ test("what was programmed before goes on holding while the source is away, where
     await until("it misses the source", () => booted.said().includes("source"));
     expect(await read(node, conflist)).toBe("");
   }
+});
+
+test("a conflist that cannot be written is tried again, and told of once", async () => {
+  await using node = await makeNode("full", { uplink: true });
+  const file = join(node.dir, "peers.json");
+  await replace(file, peers(1, 2));
+  const config = await configure(node, { node: "n1", source: `{type: file, path: ${file}}` });
+  const fill = "mkdir -p /etc/cni/net.d; mount -t tmpfs -o size=8k tmpfs /etc/cni/net.d; head -c 8192 /dev/zero";
+  await node.exec("bash", ["-c", `${fill} > /etc/cni/net.d/fill`]);
+  await using agent = await startAgent(node, config);
+  const failures = async () => (await agent.figure('tenon_programming_failures_total{network="pods"}')) ?? 0;
+  await until("it has tried again", async () => (await failures()) === 2);
+  // News do not wait for that.
+  await replace(file, peers(1, 2, 3));
+  await until("they are in the kernel", async () => (await routed(node)).length === 2);
+  expect(agent.said().match(/Cannot write/g)?.length).toBe(1);
+  expect(agent.said()).not.toContain("well again");
+  await node.exec("rm", ["/etc/cni/net.d/fill"]);
+  await agent.ready();
+  expect(agent.said()).toContain("pods: well again");
 });
 
 test("5,000 nodes: one that changes is one change in the kernel", async () => {
