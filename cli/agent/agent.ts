@@ -39,6 +39,8 @@ export async function startAgent(
     log,
   };
   const refresh = () => {
+    // Of subnets that the node no longer has.
+    for (const gauge of [metrics.poolSize, metrics.poolFree]) gauge.reset();
     for (const { name, snapshot } of networks) {
       if (!snapshot) continue;
       for (const { subnet, size, free } of poolsOf(name, selfOf(snapshot).subnets)) {

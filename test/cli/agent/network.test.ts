@@ -44,7 +44,15 @@ test("first the nodes, then the kernel, last the conflist; what is wrong is told
   expect(await routed(node)).toEqual(["10.244.2.0/24"]);
   expect(JSON.parse(await read(node, conflist)).plugins[0].ipam.ranges).toEqual([[{ subnet: "10.244.1.0/24" }]]);
   expect(await agent.figure('tenon_peers{network="pods"}')).toBe(1);
-  expect(await agent.figure('tenon_pool_addresses_free{network="pods",subnet="10.244.1.0/24"}')).toBe(253);
+  const free = (subnet: string) => agent.figure(`tenon_pool_addresses_free{network="pods",subnet="${subnet}"}`);
+  expect(await free("10.244.1.0/24")).toBe(253);
+
+  // A subnet that the node no longer has is no longer told of.
+  await replace(file, peers(1, 2).replace("10.244.1.0", "10.244.77.0"));
+  await until("it has the other one", async () => (await free("10.244.77.0/24")) === 253);
+  expect(await free("10.244.1.0/24")).toBeUndefined();
+  await replace(file, peers(1, 2));
+  await until("it has the first one again", async () => (await free("10.244.1.0/24")) === 253);
 
   // A file that is broken, and one that is empty, take nothing away.
   for (const bad of ["{", ""]) {
