@@ -1,4 +1,5 @@
 // tenon agent: keeps the paths to other nodes, and with them the conflist, right on this node.
+import type { Agent } from "../agent/agent.ts";
 import { command } from "../command.ts";
 
 export const agent = command({
@@ -13,6 +14,13 @@ export const agent = command({
   more: `It runs until it is told to end (SIGTERM, SIGINT), and leaves everything as it is then. SIGHUP: templates are read anew.
 It answers on 127.0.0.1:9811, or as configured: /healthz, /readyz, /metrics.`,
   async run({ config = "/etc/tenon/agent.yaml", check = false, install, image = "/usr/lib/tenon/tenon-cni" }) {
+    let running: Agent | undefined;
+    let reread = false;
+    // First of all: who does not listen is ended by it.
+    process.on("SIGHUP", () => {
+      reread = true;
+      running?.reload();
+    });
     // Its libraries are loaded here: other commands do without them.
     const { loadSettings } = await import("../agent/settings.ts");
     const settings = await loadSettings(config);
@@ -27,8 +35,8 @@ It answers on 127.0.0.1:9811, or as configured: /healthz, /readyz, /metrics.`,
     const ended = new Promise<void>((resolve) => {
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
     });
-    const running = await startAgent(settings, (ground) => [healing(ground, settings), sweeping(ground, settings)]);
-    process.on("SIGHUP", () => running.reload());
+    running = await startAgent(settings, (ground) => [healing(ground, settings), sweeping(ground, settings)]);
+    if (reread) running.reload();
     settlePlugins(settings.plugins);
     await ended;
     await running.stop();
