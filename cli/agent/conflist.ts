@@ -73,9 +73,15 @@ export function renderConflist(template: string, file: string, facts: Facts): Co
   return conflist as Conflist;
 }
 
-/** What leads to other nodes, by the conflist. Throws what the plugins would. */
+/** What leads to other nodes, by the conflist: one entry at most. Throws what the plugins would. */
 export function pathsIn({ name, plugins }: Conflist): Paths[] {
-  return plugins.flatMap((entry) => pathsOf(name, entry) ?? []);
+  const paths = plugins.flatMap((entry) => pathsOf(name, entry) ?? []);
+  // Each would take away what the other one has put into the kernel.
+  if (paths.length > 1)
+    throw new Error(
+      'Cannot use "vxlan" and "routes" in one network: "routes" with offSubnet "overlay", or "vxlan" with directRouting, is both',
+    );
+  return paths;
 }
 
 /**

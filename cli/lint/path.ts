@@ -1,4 +1,4 @@
-// What packets will meet: masquerade beside routes to other nodes, MTUs, bridges that two networks share.
+// What packets will meet: masquerade beside routes to other nodes, two ways there, MTUs, bridges that two networks share.
 import { parseIp } from "../../lib/netlink/inet.ts";
 import { type Document, type Entry, isObject, textOf, valueAt } from "./document.ts";
 import { join, type Report } from "./finding.ts";
@@ -12,6 +12,12 @@ const ethernet = 1500;
 
 export function checkPath({ entries }: Document, report: Report): void {
   const leading = entries.find(({ type }) => across.includes(type));
+  for (const { type, path } of entries) {
+    if (!leading || path === leading.path || !across.includes(type)) continue;
+    const message = `${leading.path} leads to other nodes already: each takes away what the other one has put into the kernel`;
+    const hint = 'one alone: "routes" with "offSubnet": "overlay", or "vxlan" with "directRouting": true, is both';
+    report("error", "paths", join(path, "type"), message, hint);
+  }
   for (const entry of entries) {
     const { conf, path } = entry;
     const exempt = valueAt(conf, "masqExempt");

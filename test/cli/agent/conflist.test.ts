@@ -58,6 +58,8 @@ test("what leads to other nodes is found among the plugins", () => {
   const plugins = [{ type: "bridge" }, { type: "vxlan", vni: 7 }];
   expect(pathsIn({ name: "pods", plugins })).toMatchObject([{ network: "pods", tunnel: { vni: 7 } }]);
   expect(() => pathsIn({ name: "pods", plugins: [{ type: "vxlan", vni: -1 }] })).toThrow("vni");
+  const both = [...plugins, { type: "routes", offSubnet: "skip" }];
+  expect(() => pathsIn({ name: "pods", plugins: both })).toThrow('Cannot use "vxlan" and "routes" in one network');
 });
 
 test("a conflist appears whole, by renaming, and only if something changed", async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { brief, findings, ipam, list } from "../../helpers/lint.ts";
 
-const rules = ["masquerade", "mtu", "bridge"];
+const rules = ["masquerade", "mtu", "bridge", "paths"];
 const of = (...plugins: object[]) => brief(findings(list(plugins)), ...rules);
 const bridge = { type: "bridge", ipam };
 
@@ -14,6 +14,14 @@ test("masquerade without exemption beside routes to other nodes", () => {
   }
   expect(of({ ...bridge, ipMasq: true })).toEqual([]);
   expect(of({ ...bridge, masqExempt: ["10.1.0.0/8"] })).toEqual(["note masquerade plugins[0].masqExempt"]);
+});
+
+test("two ways to other nodes in one network", () => {
+  expect(of(bridge, { type: "vxlan" }, { type: "routes" })).toEqual(["error paths plugins[2].type"]);
+  expect(of(bridge, { type: "routes" }, { type: "chain", plugins: [{ type: "vxlan" }] })).toEqual([
+    "error paths plugins[2].plugins[0].type",
+  ]);
+  expect(of(bridge, { type: "routes", offSubnet: "overlay" })).toEqual([]);
 });
 
 test("MTUs that do not fit", () => {
