@@ -25,6 +25,9 @@ export function etcdSource(place: Place): Source {
   const ending = new AbortController();
   let running: Promise<void> | undefined;
   let memory: Memory;
+  /** The memory as it is on the disk, and why it is not there as it should be. */
+  let kept: string;
+  let unkept: string | undefined;
   let seen: Seen | undefined;
   /** By key; in the order in which they came, which does not change with them: neighbours in the list stay so. */
   let records = new Map<string, Recorded>();
@@ -115,18 +118,35 @@ export function etcdSource(place: Place): Source {
   }
 
   async function join(client: Etcd3, self: Session["self"]): Promise<string> {
-    const before = JSON.stringify(memory);
     memory.lease = await leaseOf(client);
-    // Remembered before the claim: whoever dies in between finds the claim by its own name.
     const own = await layout.join({ client, lease: memory.lease, terms, memory, self, say });
-    if (JSON.stringify(memory) !== before) await remember(place.memory, memory);
+    await keep();
     return own;
+  }
+
+  /**
+   * Writes the memory where it has changed. A disk that is full is told of, and the next heartbeat tries again: without the
+   * memory the node finds its claim by its name.
+   */
+  async function keep(): Promise<void> {
+    const text = JSON.stringify(memory);
+    if (text === kept) return;
+    try {
+      await remember(place.memory, memory);
+      kept = text;
+      unkept = undefined;
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== unkept) say(message);
+      unkept = message;
+    }
   }
 
   async function beat(client: Etcd3, self: string): Promise<never> {
     for (;;) {
       await sleep(terms.heartbeat * 1000, ending.signal);
       if ((await keepAlive(client, memory.lease!)) === 0) throw new Error("the lease ran out");
+      await keep();
       const now = place.self();
       if (JSON.stringify(now) !== self) throw new Error("this node's addresses changed");
     }
@@ -173,6 +193,7 @@ export function etcdSource(place: Place): Source {
     start(listener) {
       running = (async () => {
         memory = await recall(place.memory);
+        kept = JSON.stringify(memory);
         for (let wait = 100; !ending.signal.aborted; ) {
           const began = Date.now();
           await session(listener).catch((error) => {

@@ -1,5 +1,5 @@
 // What a node remembers of its place in a network, across restarts and reboots: one small file for each network.
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 export interface Memory {
@@ -24,12 +24,17 @@ export async function recall(file: string): Promise<Memory> {
 
 /** Replaces what is remembered; on the disk when this returns. */
 export async function remember(file: string, memory: Memory): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
   const draft = `${file}.draft`;
-  {
-    await using handle = await open(draft, "w", 0o600);
-    await handle.writeFile(`${JSON.stringify(memory)}\n`);
-    await handle.sync();
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    {
+      await using handle = await open(draft, "w", 0o600);
+      await handle.writeFile(`${JSON.stringify(memory)}\n`);
+      await handle.sync();
+    }
+    await rename(draft, file);
+  } catch (error) {
+    await rm(draft, { force: true }).catch(() => {}); // there may be no folder to remove it from
+    throw new Error(`Cannot write "${file}": ${(error as Error).message}`, { cause: error });
   }
-  await rename(draft, file);
 }

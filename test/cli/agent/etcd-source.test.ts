@@ -1,9 +1,10 @@
 // The source `etcd` against a real server: joining, following, and every way in which the server can be lost.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { etcdSource, standAlone, withoutClashes } from "../../../cli/agent/etcd-source.ts";
+import { recall } from "../../../cli/agent/memory.ts";
 import type { Source } from "../../../cli/agent/source.ts";
 import { tenonLayout } from "../../../cli/agent/tenon-layout.ts";
 import type { PeerNode } from "../../../lib/peers/snapshot.ts";
@@ -126,6 +127,18 @@ test("a node that lost its memory finds its claim by its name", async () => {
   await using second = node("lost", { network: "lost", lease: 3, home: "elsewhere" });
   await until("it joined", () => second.subnets().length === 1);
   expect(second.subnets()).toEqual(subnet);
+});
+
+test("a memory that cannot be written keeps nobody from joining, and is written as soon as it can be", async () => {
+  const place = join(folder, "unwritten-home");
+  await writeFile(place, "in the way of the folder");
+  await using a = node("a", { network: "unwritten", home: "home/a" });
+  await until("it joined", () => a.subnets().length === 1);
+  expect(a.said.filter((text) => text.includes("Cannot write")).length).toBe(1);
+  expect(a.trouble).toBeUndefined();
+  await rm(place);
+  await until("it is written", async () => (await recall(join(place, "a.json"))).lease !== undefined);
+  expect((await recall(join(place, "a.json"))).subnets).toEqual(a.subnets());
 });
 
 test("a second living machine of one name is refused", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { recall, remember } from "../../../cli/agent/memory.ts";
@@ -15,6 +15,10 @@ test("what was remembered is recalled; what was never or not wholly written is a
     await remember(file, memory);
     expect(await recall(file)).toEqual(memory);
     expect(await readdir(join(folder, "agent"))).toEqual(["pods.json"]);
+    // What cannot be put in its place leaves nothing beside it.
+    await mkdir(join(folder, "taken.json"));
+    await expect(remember(join(folder, "taken.json"), memory)).rejects.toThrow("Cannot write");
+    expect((await readdir(folder)).sort()).toEqual(["agent", "taken.json"]);
     await writeFile(file, '{"id":"x"');
     expect((await recall(file)).subnets).toEqual([]);
   } finally {
