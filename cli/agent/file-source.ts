@@ -1,8 +1,8 @@
 // The source `file`: a file that says which nodes there are, for networks without any server. JSON or YAML: a snapshot, or an
 // object with `nodes`, or the list of nodes alone, in the snapshot's words. This node is the one with the agent's node name.
 //
-// The file is best replaced by renaming: that is taken at once. One that is written in place is read when it has been quiet
-// for a moment. Empty, broken, without this node, or gone: the last good list goes on holding.
+// The file is best replaced by renaming: that is taken at once. One whose text was written just now is read when it has been
+// quiet for a moment. Empty, broken, without this node, or gone: the last good list goes on holding.
 import { type FSWatcher, watch } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
@@ -42,7 +42,8 @@ export function readNodes(
   );
 }
 
-export function fileSource(file: string, network: string, self: string): Source {
+/** The source; `every` milliseconds it looks without having been told of anything. */
+export function fileSource(file: string, network: string, self: string, every = LOOK): Source {
   let watcher: FSWatcher | undefined;
   let look: ReturnType<typeof setInterval> | undefined;
   let quiet: ReturnType<typeof setTimeout> | undefined;
@@ -50,13 +51,23 @@ export function fileSource(file: string, network: string, self: string): Source 
   let nodes: PeerNode[] = [];
   let reading = Promise.resolve();
 
-  async function read(listener: Listener): Promise<void> {
+  /** Reads the file if it is another one than before. Asks to be called later where it may not be whole yet. */
+  async function read(listener: Listener, later: () => void): Promise<void> {
+    let text: string;
     try {
       const { dev, ino, mtimeMs, ctimeMs, size } = await stat(file);
       const mark = [dev, ino, mtimeMs, ctimeMs, size].join(" ");
       if (mark === seen) return;
-      const text = await readFile(file, "utf8");
+      // Writing changes both times, renaming the second alone. A time to come is another clock's, and says nothing.
+      if (mtimeMs === ctimeMs && Math.abs(Date.now() - mtimeMs) < QUIET) return later();
+      text = await readFile(file, "utf8");
       seen = mark;
+    } catch (error) {
+      seen = undefined; // the same file, when it is back, is news
+      listener.trouble((error as Error).message);
+      return;
+    }
+    try {
       nodes = readNodes(text, file, network, self, nodes);
       listener.trouble(undefined);
       listener.nodes(nodes);
@@ -67,8 +78,15 @@ export function fileSource(file: string, network: string, self: string): Source 
 
   return {
     start(listener) {
+      const later = () => {
+        clearTimeout(quiet);
+        quiet = setTimeout(() => {
+          quiet = undefined;
+          next();
+        }, QUIET);
+      };
       const next = () => {
-        reading = reading.then(() => read(listener));
+        reading = reading.then(() => read(listener, later));
       };
       const listen = () => {
         if (watcher) return;
@@ -77,9 +95,8 @@ export function fileSource(file: string, network: string, self: string): Source 
           watcher = watch(dirname(file), { persistent: true }, (kind, name) => {
             // A symbolic link that leads there may change in the name of another file.
             if (name !== basename(file) && name !== "..data") return;
-            clearTimeout(quiet);
             if (kind === "rename") next();
-            quiet = setTimeout(next, QUIET);
+            later();
           });
           watcher.on("error", () => {
             watcher?.close();
@@ -92,8 +109,8 @@ export function fileSource(file: string, network: string, self: string): Source 
       listen();
       look = setInterval(() => {
         listen();
-        next();
-      }, LOOK);
+        if (quiet === undefined) next();
+      }, every);
       next();
     },
     async stop() {
@@ -101,6 +118,7 @@ export function fileSource(file: string, network: string, self: string): Source 
       clearInterval(look);
       clearTimeout(quiet);
       await reading;
+      clearTimeout(quiet); // what was being read may have asked for more
     },
   };
 }
