@@ -3,7 +3,7 @@
 // Meanwhile what was told goes on holding: a server that is gone takes no routes along.
 import type { Etcd3 } from "etcd3";
 import type { PeerNode } from "../../lib/peers/snapshot.ts";
-import { connect, keepAlive, listPages, reasonOf, type Seen } from "./etcd.ts";
+import { connect, keepAlive, listPages, PATIENCE, reasonOf, type Seen } from "./etcd.ts";
 import type { Layout, Session } from "./layout.ts";
 import { type Memory, recall, remember } from "./memory.ts";
 import type { EtcdSettings } from "./settings.ts";
@@ -79,8 +79,14 @@ export function etcdSource(place: Place): Source {
       const start = seen!.revision + 1n;
       const watcher = client.watch().prefix(layout.nodes).startRevision(`${start}`).watcher();
       const fail = (why: string) => reject(new Error(why));
-      // The client is closed next, and may find that the connection is gone already.
-      over.addEventListener("abort", () => void watcher.cancel().catch(() => {}), { once: true });
+      const late = setTimeout(() => fail("etcd does not begin to tell of changes"), PATIENCE);
+      watcher.on("connected", () => clearTimeout(late));
+      const end = () => {
+        clearTimeout(late);
+        // The client is closed next, and may find that the connection is gone already.
+        watcher.cancel().catch(() => {});
+      };
+      over.addEventListener("abort", end, { once: true });
       watcher.on("data", ({ events, header }) => {
         if (over.aborted) return;
         try {

@@ -1,46 +1,76 @@
-// A client of etcd 3 for one session: it fails rather than wait, and whoever uses it begins anew with another one.
+// A client of etcd 3 for one session: it fails rather than wait, and whoever uses it begins anew with another one. It knows one
+// host alone, which answered just now: the library takes hosts in turn for calls and streams, also one that says nothing.
 import { readFile } from "node:fs/promises";
-import { Etcd3, type IKeyValue, type IOptions, isRecoverableError } from "etcd3";
+import { castGrpcError, Etcd3, type IKeyValue, type IOptions, isRecoverableError } from "etcd3";
 import type { EtcdSettings } from "./settings.ts";
 
 /** Milliseconds that one call may take. */
-const PATIENCE = 5000;
+export const PATIENCE = 5000;
+/** Milliseconds that a host may say nothing until the next one is asked as well. */
+const HESITATION = 1000;
 
-/** Each host is asked once, in some order; the library would wait and ask again, for longer than a session is worth. */
-function policies(hosts: number): NonNullable<IOptions["faultHandling"]> {
-  const never = () => ({ dispose() {} });
-  const make = (tries: number) => ({
-    onSuccess: never,
-    onFailure: never,
-    async execute(body: (context: any, signal: any) => unknown) {
-      for (let left = tries; ; ) {
-        try {
-          return await body({ signal: new AbortController().signal }, undefined);
-        } catch (error) {
-          if (--left <= 0 || !isRecoverableError(error as Error)) throw error;
-        }
-      }
-    },
-  });
-  return { global: make(hosts) as any, host: () => make(1) as any };
+/** A call is made once; the library would wait and make it again, for longer than a session is worth. */
+const once = {
+  onSuccess: () => ({ dispose() {} }),
+  onFailure: () => ({ dispose() {} }),
+  execute: async (body: (context: any, signal: any) => unknown) =>
+    await body({ signal: new AbortController().signal }, undefined),
+} as any;
+
+/** A client of a host that answers; `close` it. Reads the files of the settings anew, as certificates and passwords change. */
+export async function connect(settings: EtcdSettings): Promise<Etcd3> {
+  const { hosts, prefix, tls } = settings;
+  const options = await optionsOf(settings);
+  const scheme = tls ? "https://" : "";
+  const urls = hosts.map((host) => (/^(https?:\/\/|unix:)/.test(host) ? host : `${scheme}${host}`));
+  // Each node begins with another one.
+  const first = Math.floor(Math.random() * urls.length);
+  const asked: Promise<Etcd3>[] = [];
+  let found: Etcd3 | undefined;
+  for (const url of [...urls.slice(first), ...urls.slice(0, first)]) {
+    const answer = answering(new Etcd3({ ...options, hosts: url }), prefix);
+    asked.push(answer);
+    const pause = Bun.sleep(HESITATION).then(() => undefined);
+    found = await Promise.race([Promise.any(asked), answer, pause]).catch(() => undefined);
+    if (found) break;
+  }
+  try {
+    found ??= await Promise.any(asked);
+  } catch (error) {
+    const { errors } = error as AggregateError;
+    throw new Error([...new Set(errors.map(reasonOf))].join("; "), { cause: error });
+  }
+  for (const one of asked) one.then((client) => client !== found && client.close()).catch(() => {}); // closed already
+  return found;
 }
 
-/** A client; `close` it. Reads the files of the settings anew, as certificates and passwords change. */
-export async function connect({ hosts, tls, user, passwordFile }: EtcdSettings): Promise<Etcd3> {
+async function optionsOf({ tls, user, passwordFile }: EtcdSettings): Promise<Omit<IOptions, "hosts">> {
   const bytes = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
   const [ca, key, cert] = await Promise.all([bytes(tls?.ca), bytes(tls?.key), bytes(tls?.cert)]);
   const password = passwordFile === undefined ? "" : (await readFile(passwordFile, "utf8")).trim();
-  const scheme = tls ? "https://" : "";
-  return new Etcd3({
-    hosts: hosts.map((host) => (/^(https?:\/\/|unix:)/.test(host) ? host : `${scheme}${host}`)),
-    faultHandling: policies(hosts.length),
+  return {
+    faultHandling: { global: once, host: () => once },
     defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + PATIENCE }),
     ...(ca
       ? { credentials: { rootCertificate: ca, ...(key && cert ? { privateKey: key, certChain: cert } : {}) } }
       : {}),
     ...(tls?.serverName ? { grpcOptions: { "grpc.ssl_target_name_override": tls.serverName } } : {}),
     ...(user === undefined ? {} : { auth: { username: user, password } }),
-  });
+  };
+}
+
+/** The client, when its host has answered what it can answer only with a majority of them; closed if it does not. */
+async function answering(client: Etcd3, prefix: string): Promise<Etcd3> {
+  try {
+    await client.kv.range({ key: Buffer.from(prefix), count_only: true });
+  } catch (error) {
+    if (isRecoverableError(castGrpcError(error as Error))) {
+      client.close();
+      throw error;
+    }
+    // A refusal is an answer, too: whoever may not read this key may read those below it.
+  }
+  return client;
 }
 
 /** Keeps a lease for another term: seconds that it has now, 0 if it is gone. Costs etcd no write. */

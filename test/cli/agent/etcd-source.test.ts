@@ -22,7 +22,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-type Options = { network: string; addresses?: string[]; lease?: number; size?: number; cidr?: string; home?: string };
+type Options = {
+  network: string;
+  addresses?: string[];
+  lease?: number;
+  size?: number;
+  cidr?: string;
+  home?: string;
+  heartbeat?: number;
+  well?: () => void;
+};
 
 type Seen = AsyncDisposable & {
   nodes: readonly PeerNode[];
@@ -47,10 +56,12 @@ function node(name: string, options: Options) {
     size = 24,
     cidr = "10.244.0.0/16",
     home = name,
+    heartbeat = 0.3,
+    well,
   } = options;
   const said: string[] = [];
   const source: Source = etcdSource({
-    settings: { type: "etcd", hosts: [etcd.host], prefix: "/tenon", lease, heartbeat: 0.3 },
+    settings: { type: "etcd", hosts: [etcd.host], prefix: "/tenon", lease, heartbeat },
     layout: tenonLayout("/tenon", network, [{ cidr, size }]),
     memory: join(folder, `${network}-${home}.json`),
     self: () => {
@@ -78,6 +89,7 @@ function node(name: string, options: Options) {
     },
     trouble: (text) => {
       state.trouble = text;
+      if (text === undefined) well?.();
     },
     refused: (text) => said.push(text),
   });
@@ -227,6 +239,25 @@ test("a server that is killed, and one that says nothing, take nothing away; wha
   await client.put("/tenon/outage/nodes/c").value('{"name":"c","subnets":[],"addresses":["192.0.2.99"]}').exec();
   await until("a hears again", () => a.names().join() === "a,b,c");
 }, 200_000);
+
+test("a server that says nothing just when changes are to be followed is told of, long before the next heartbeat", async () => {
+  let isPaused = false;
+  const well = () => {
+    if (isPaused) return;
+    isPaused = true;
+    etcd.pause();
+  };
+  await using a = node("a", { network: "mute", lease: 6000, heartbeat: 1000, well });
+  try {
+    await until("it is told", () => isPaused && a.trouble !== undefined);
+  } finally {
+    etcd.resume();
+  }
+  await until("it is well", () => a.trouble === undefined);
+  const client = etcd.client();
+  await client.put("/tenon/mute/nodes/c").value('{"name":"c","subnets":[],"addresses":["192.0.2.99"]}').exec();
+  await until("it hears", () => a.names().join() === "a,c");
+}, 60_000);
 
 test("what was compacted while a node was away is listed anew", async () => {
   const client = etcd.client();

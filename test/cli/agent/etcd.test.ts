@@ -60,6 +60,27 @@ test("a host that is not there is passed over for one that is", async () => {
   }
 });
 
+/** Uses etcd from its own network namespace; what came of it. */
+async function ask(pid: number, given: EtcdSettings) {
+  const program = join(import.meta.dir, "../../helpers/etcd-process.ts");
+  const into = [`--net=/proc/${pid}/ns/net`, "--", process.execPath];
+  const { stdout } = await execa("nsenter", [...into, program, JSON.stringify(given)]);
+  return JSON.parse(stdout);
+}
+
+test("hosts that swallow packets are passed over for one that answers, in calls and in streams", async () => {
+  await using etcd = await startEtcd();
+  const chain = "chain c { type filter hook input priority 0; ip daddr { 127.0.0.8, 127.0.0.9 } drop\n}";
+  await execa("nsenter", [`--net=/proc/${etcd.pid()}/ns/net`, "nft", "-f", "-"], {
+    input: `table ip t {\n${chain}\n}\n`,
+  });
+  const silent = ["127.0.0.8:2379", "127.0.0.9:2379"];
+  const given = settings({ hosts: [...silent, "127.0.0.1:2379"] });
+  const all = await Promise.all([1, 2, 3, 4].map(() => ask(etcd.pid(), given)));
+  for (const one of all) expect(one).toEqual({ value: "v", term: 60 });
+  expect((await ask(etcd.pid(), settings({ hosts: silent.slice(1) }))).error).toContain("Deadline exceeded");
+}, 60_000);
+
 test("the server and the node know each other by certificates", async () => {
   const dir = await mkdtemp(join(tmpdir(), "tenon-tls-"));
   const make = (name: string, extra: string) => `
@@ -79,21 +100,12 @@ ${make("node", "extendedKeyUsage=clientAuth")}`,
     await using etcd = await startEtcd({
       flags: [...flags, `--trusted-ca-file=${file("ca.crt")}`, "--client-cert-auth"],
     });
-    const ask = async (tls: EtcdSettings["tls"]) => {
-      const given = JSON.stringify(settings({ hosts: ["127.0.0.1:2379"], tls }));
-      const into = [`--net=/proc/${etcd.pid()}/ns/net`, "--", process.execPath];
-      const { stdout } = await execa("nsenter", [
-        ...into,
-        join(import.meta.dir, "../../helpers/etcd-process.ts"),
-        given,
-      ]);
-      return JSON.parse(stdout);
-    };
+    const askWith = (tls: EtcdSettings["tls"]) => ask(etcd.pid(), settings({ hosts: ["127.0.0.1:2379"], tls }));
     const known = { ca: file("ca.crt"), cert: file("node.crt"), key: file("node.key"), serverName: "etcd.test" };
-    expect(await ask(known)).toEqual({ value: "v", term: 60 });
-    expect(await ask({ ca: file("ca.crt"), serverName: "etcd.test" })).toHaveProperty("error");
-    expect(await ask({ ...known, serverName: "other.test" })).toHaveProperty("error");
-    expect(await ask({ ...known, ca: file("node.crt") })).toHaveProperty("error");
+    expect(await askWith(known)).toEqual({ value: "v", term: 60 });
+    expect(await askWith({ ca: file("ca.crt"), serverName: "etcd.test" })).toHaveProperty("error");
+    expect(await askWith({ ...known, serverName: "other.test" })).toHaveProperty("error");
+    expect(await askWith({ ...known, ca: file("node.crt") })).toHaveProperty("error");
   } finally {
     await rm(dir, { recursive: true });
   }
