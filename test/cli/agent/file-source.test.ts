@@ -118,18 +118,26 @@ test("a file that is written in place is taken when it is whole, be it looked at
   );
   await replace(lines.join(""));
   await until("it is read", () => told.length === 1);
-  for (const [at, before] of ["", "removed"].entries()) {
-    if (before === "removed") await rm(file);
-    await writeFile(file, lines[0]!);
-    for (const line of lines.slice(1)) {
-      await Bun.sleep(30);
-      await appendFile(file, line);
+  let at = 30;
+  for (const before of ["", "removed"])
+    for (;;) {
+      const from = told.length;
+      let longest = 0;
+      if (before === "removed") await rm(file);
+      await writeFile(file, lines[0]!);
+      const [last] = nodes(`n${at++}`);
+      for (const line of [...lines.slice(1), `- ${JSON.stringify(last)}\n`]) {
+        const began = performance.now();
+        await Bun.sleep(30);
+        await appendFile(file, line);
+        longest = Math.max(longest, performance.now() - began);
+      }
+      await until("it is read", () => names()?.endsWith(last!.name) ?? false);
+      // On a busy machine the file was quiet for a while: once more.
+      if (longest > 150) continue;
+      expect(told.slice(from).filter((list) => list.length < lines.length)).toEqual([]);
+      break;
     }
-    const [last] = nodes(`n${30 + at}`);
-    await appendFile(file, `- ${JSON.stringify(last)}\n`);
-    await until("it is read", () => names()?.endsWith(last!.name) ?? false);
-    expect(told.filter((list) => list.length < lines.length)).toEqual([]);
-  }
 });
 
 test("a folder that was away and is back is well again", async () => {
