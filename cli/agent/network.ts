@@ -113,8 +113,8 @@ export class Network implements NetworkState {
 
   /** Compares everything with the kernel, brings back what is missing. */
   repair(): void {
-    if (this.#sound) this.#apply(true);
-    else if (!this.#nodes) this.#mend();
+    if (this.#nodes) this.#apply(this.#sound);
+    else this.#mend();
   }
 
   /** The source has said nothing since the agent began: what was programmed before then goes on holding. */

@@ -11,7 +11,7 @@ import { readElements } from "../../lib/nftables/element.ts";
 export type Event =
   /** A link that came, changed or went; `left`: it is no bridge's port any more. */
   | { of: "link"; gone: boolean; index: number; name: string; up: boolean; left: boolean }
-  | { of: "address"; index: number; ip: string }
+  | { of: "address"; gone: boolean; index: number; ip: string }
   | { of: "route"; gone: boolean; destination: string; protocol: number }
   /** A neighbour or a forwarding entry that went: its address, and that of the tunnel's other end. */
   | { of: "neighbor"; index: number; ip: string }
@@ -25,7 +25,8 @@ export type Event =
 export const routeGroups = 0x1 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000;
 export const nftablesGroups = 0x40;
 
-const [NEWLINK, DELLINK, DELADDR, NEWROUTE, DELROUTE, DELNEIGH, DELPOLICY] = [16, 17, 21, 24, 25, 29, 33];
+const [NEWLINK, DELLINK, NEWADDR, DELADDR] = [16, 17, 20, 21];
+const [NEWROUTE, DELROUTE, DELNEIGH, DELPOLICY] = [24, 25, 29, 33];
 const [DELQDISC, DELTCLASS, DELTFILTER] = [37, 41, 45];
 const AF_BRIDGE = 7;
 /** linux/neighbour.h: NDA_DST, behind a header of twelve bytes. */
@@ -46,8 +47,9 @@ export function readRouteEvents(datagram: Uint8Array): Event[] {
         events.push({ of: "link", gone, index, name, up: (flags & IFF_UP) !== 0, left });
         break;
       }
+      case NEWADDR:
       case DELADDR:
-        events.push({ of: "address", index, ip: readAddress({ payload }).ip });
+        events.push({ of: "address", gone: type === DELADDR, index, ip: readAddress({ payload }).ip });
         break;
       case NEWROUTE:
       case DELROUTE:

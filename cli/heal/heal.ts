@@ -178,10 +178,9 @@ class Healer implements Healing {
     const inventory = new Inventory((await this.#caches.read()).attachments);
     this.#peers.refresh();
     const wanted = new Set<Attachment>(everything ? inventory.all : []);
-    const networks = new Set<string>();
+    const networks = this.#peers.affected(events, everything);
     for (const event of events) {
-      for (const network of this.#peers.affected(event)) networks.add(network);
-      if (everything) continue;
+      if (everything) break;
       for (const one of inventory.affected(event, (index) => findLink(host, index)?.name)) wanted.add(one);
     }
     const now = performance.now();

@@ -37,7 +37,7 @@ export class Inventory {
         return event.gone || !event.up ? named : named.slice(0, 1);
       }
       case "address":
-        return this.#byAddress.get(event.ip) ?? none;
+        return (event.gone && this.#byAddress.get(event.ip)) || none;
       case "route":
         return this.#byDestination.get(event.destination) ?? none;
       case "shaping":

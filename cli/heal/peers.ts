@@ -9,54 +9,78 @@ import type { Paths } from "../../lib/peers/conf.ts";
 import { baseOf, deviceName } from "../../lib/peers/device.ts";
 import { protocol } from "../../lib/peers/entries.ts";
 import { repair } from "../../lib/peers/network.ts";
-import { loadSnapshot, type PeerNode, type Snapshot } from "../../lib/peers/snapshot.ts";
-import { stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
+import { loadSnapshot, type PeerNode, type Snapshot, selfOf } from "../../lib/peers/snapshot.ts";
+import { markFile, stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
 import type { Event } from "./events.ts";
+import { Footings } from "./footing.ts";
 
 export interface Source {
   /** Brings a network's paths back; default: by what its snapshot says. */
   mend?(paths: Paths): void;
   /** The snapshot that was programmed, for who has it in memory; undefined: the one in the file. */
   snapshot?(paths: Paths): Snapshot | undefined;
+  log?(text: string): void;
 }
 
 /** So many names are sooner looked for among thousands of nodes than those are put into a set. */
 const FEW = 8;
 
 export class Peers {
-  /** What networks' paths are made of, as events name it: subnets, their bases, addresses of nodes, the device. */
+  /** What networks' paths are made of, as events name it: subnets, their bases, addresses of nodes. */
   readonly #known = new Map<string, Set<string>>();
   /** How many names were looked for in this pass. */
   #asked = 0;
   #networks: Paths[] = [];
   readonly #repair: (paths: Paths) => void;
-  readonly #snapshot: (paths: Paths) => Snapshot | undefined;
+  /** What somebody has in memory. */
+  readonly #remembered: (paths: Paths) => Snapshot | undefined;
+  readonly #footings: Footings;
+  /** This node as files said that were read: one of thousands takes a tenth of a second. */
+  readonly #selves = new Map<string, { mark: string; self: PeerNode | undefined }>();
   /** Links that are up, by index, as far as was heard. */
-  #up: Set<number> | undefined;
+  #up = new Set<number>();
 
-  constructor({ mend, snapshot }: Source = {}) {
+  constructor({ mend, snapshot, log }: Source = {}) {
     this.#repair = mend ?? ((paths) => void repair(host, paths));
-    this.#snapshot = (paths) => snapshot?.(paths) ?? loadSnapshot(paths.file);
+    this.#remembered = (paths) => snapshot?.(paths);
+    this.#footings = new Footings((paths) => this.#self(paths), log);
   }
 
   /** Reads which networks there are; to be called before the others are, with all that was heard since. */
   refresh(): void {
-    this.#up ??= new Set(listLinks(host).flatMap((link) => (isUp(link) ? link.index : [])));
     this.#networks = stampedNetworks().flatMap((network) => stampOf(network)?.paths ?? []);
   }
 
+  /** The networks that events may be about; `anew`: the links are looked at too, as at first and when news was lost. */
+  affected(events: readonly Event[], anew = false): Set<string> {
+    const affected = new Set<string>();
+    const fallen = new Set<number>();
+    let stirred = anew;
+    for (const event of events) {
+      const isLoss = (event.of === "link" && this.#isLoss(event)) || (event.of === "address" && event.gone);
+      if (isLoss) fallen.add(event.index);
+      stirred ||= isGround(event);
+      for (const network of this.#about(event, isLoss)) affected.add(network);
+    }
+    if (anew) this.#up = new Set(listLinks(host).flatMap((link) => (isUp(link) ? link.index : [])));
+    for (const paths of this.#networks)
+      if ((stirred || this.#footings.isNew(paths)) && this.#footings.hasMoved(paths, fallen))
+        affected.add(paths.network);
+    return affected;
+  }
+
   /**
-   * The networks that an event may be about. What a node's leaving takes away is not: by then the snapshot has nothing of
+   * The networks that an event names something of. What a node's leaving takes away is not: by then the snapshot has nothing of
    * it. What is added, in our name, is our own doing.
    */
-  affected(event: Event): string[] {
+  #about(event: Event, isLoss: boolean): string[] {
     switch (event.of) {
       case "nftables":
         return event.structure ? this.#networks.map(({ network }) => network) : [];
       case "link":
-        return this.#isLoss(event) ? this.#with(event.name) : [];
+        return isLoss ? this.#tunnelled(event.name) : [];
       case "address":
-        return this.#with(event.ip);
+        return isLoss ? this.#with(event.ip) : [];
       case "route":
         return event.gone || event.protocol !== protocol ? this.#with(event.destination) : [];
       case "rule":
@@ -70,9 +94,9 @@ export class Peers {
 
   /** Whether a link went, or went down: one that is just being made is not up yet either, and has lost nothing. */
   #isLoss({ gone, up, index }: Event & { of: "link" }): boolean {
-    const was = this.#up?.delete(index);
-    if (up && !gone) this.#up?.add(index);
-    return gone || (!up && was === true);
+    const was = this.#up.delete(index);
+    if (up && !gone) this.#up.add(index);
+    return gone || (!up && was);
   }
 
   /** After a pass: what it had to know is let go. */
@@ -81,16 +105,22 @@ export class Peers {
     this.#asked = 0;
   }
 
-  /** All networks as parts, or those named. */
+  /** All networks as parts, or those named; none of which it is known that nothing carries them now. */
   parts(only?: ReadonlySet<string>): Part[] {
     return this.#networks
-      .filter(({ network }) => !only || only.has(network))
+      .filter(({ network }) => (!only || only.has(network)) && !this.#footings.isMissing(network))
       .map((paths) => ({
         kind: "peers",
         name: paths.network,
         check: () => assertPeers(paths, this.#snapshot(paths)),
         ensure: () => this.#repair(paths),
       }));
+  }
+
+  #tunnelled(device: string): string[] {
+    return this.#networks.flatMap(({ network, tunnel }) =>
+      tunnel && deviceName(tunnel.vni) === device ? network : [],
+    );
   }
 
   #with(name: string): string[] {
@@ -101,7 +131,6 @@ export class Peers {
 
   /** One name, looked for from node to node. */
   #find(paths: Paths, name: string): boolean {
-    if (paths.tunnel && name === deviceName(paths.tunnel.vni)) return true;
     const begin = `${name}/`;
     return this.#nodes(paths).some(
       ({ subnets, addresses }) =>
@@ -113,13 +142,30 @@ export class Peers {
   #names(paths: Paths): Set<string> {
     const known = this.#known.get(paths.network);
     if (known) return known;
-    const names = new Set<string>(paths.tunnel ? [deviceName(paths.tunnel.vni)] : []);
+    const names = new Set<string>();
     for (const { subnets, addresses } of this.#nodes(paths)) {
       for (const subnet of subnets) names.add(subnet).add(baseOf(subnet));
       for (const address of addresses) names.add(address);
     }
     this.#known.set(paths.network, names);
     return names;
+  }
+
+  #snapshot(paths: Paths): Snapshot | undefined {
+    return this.#remembered(paths) ?? loadSnapshot(paths.file);
+  }
+
+  #self(paths: Paths): PeerNode | undefined {
+    const snapshot = this.#remembered(paths);
+    if (snapshot) return selfOf(snapshot);
+    const mark = markFile(paths);
+    let known = this.#selves.get(paths.network);
+    if (known?.mark !== mark) {
+      const loaded = loadSnapshot(paths.file);
+      known = { mark, self: loaded && selfOf(loaded) };
+      this.#selves.set(paths.network, known);
+    }
+    return known.self;
   }
 
   #nodes(paths: Paths): readonly PeerNode[] {
@@ -130,6 +176,12 @@ export class Peers {
     }
   }
 }
+
+/** Whether what paths stand on may be another after this. */
+const isGround = (event: Event) =>
+  event.of === "link" ||
+  event.of === "address" ||
+  (event.of === "route" && (event.destination === "0.0.0.0/0" || event.destination === "::/0"));
 
 /** Throws what differs; nodes that cannot be reached, or take less, are no matter of repair. */
 function assertPeers(paths: Paths, snapshot: Snapshot | undefined): void {

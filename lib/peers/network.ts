@@ -9,7 +9,6 @@ import { CniError, codes } from "../cni/errors.ts";
 import { changeNodes, ensureCluster, removeCluster } from "../ip/cluster.ts";
 import { findLink, removeLink } from "../ip/link.ts";
 import { ensureForwarding } from "../ip/sysctl.ts";
-import { formatCidr } from "../netlink/inet.ts";
 import { NetlinkError } from "../netlink/socket.ts";
 import type { Namespace } from "../netns/netns.ts";
 import { status } from "../sys/file.ts";
@@ -19,7 +18,7 @@ import { type Entry, type Ground, inOrder, listEntries, send } from "./entries.t
 import { addNode, clusterOf, everything, familiesOf, ownerOf, planOf, readPeers, unknownSelf } from "./plan.ts";
 import { loadSnapshot, type PeerNode, type Snapshot, sameNode, sameTexts, selfOf, writeSnapshot } from "./snapshot.ts";
 import { markFile, type Programmed, readStamp, removeStamp, stampOf, whileAlone, writeStamp } from "./stamp.ts";
-import { assertTested } from "./underlay.ts";
+import { assertTested, footingOf } from "./underlay.ts";
 
 /** What programming changed in the kernel, counted in routes, neighbours, forwarding entries, rules and devices. */
 export interface Changes {
@@ -116,7 +115,8 @@ export function programme(
   }
 
   const self = selfOf(snapshot);
-  const footing = footingOf(ground, self);
+  // All that the entries of other nodes depend on.
+  const footing = JSON.stringify([paths, ground.device, footingOf(ground.underlay), self]);
   const mine = last.get(paths.network);
   last.delete(paths.network);
   const known = mine?.footing === footing ? previous : undefined;
@@ -151,12 +151,6 @@ export function programme(
     since: Math.floor(Date.now() / 1000),
   });
   return changes;
-}
-
-/** All that the entries of other nodes depend on. */
-function footingOf({ paths, device, underlay }: Ground, self: PeerNode): string {
-  const beside = underlay.beside.map(({ network, link }) => `${formatCidr(network)} ${link}`);
-  return JSON.stringify([paths, device, underlay.family, underlay.sources, beside, self]);
 }
 
 /** Takes away what stands where the configuration had it before: another tunnel, another table. How many things that were. */

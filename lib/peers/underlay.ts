@@ -1,7 +1,7 @@
 // What carries traffic to other nodes: a link of this host, its address, its MTU, and which addresses are beside it.
 import { CniError, codes } from "../cni/errors.ts";
 import { findLink, isUp, type Link } from "../ip/link.ts";
-import { type Cidr, contains, formatIp, parseCidr, parseIp } from "../netlink/inet.ts";
+import { type Cidr, contains, formatCidr, formatIp, parseCidr, parseIp } from "../netlink/inet.ts";
 import { dumpAddresses, IFA_F_TENTATIVE, readAddress } from "../netlink/rtnl/address.ts";
 import { IFF_LOOPBACK } from "../netlink/rtnl/link.ts";
 import { dumpRoutes, readRoutes } from "../netlink/rtnl/route.ts";
@@ -19,7 +19,7 @@ export interface Underlay {
   sources: { 4?: string; 6?: string };
   /** False: the snapshot's address of this node is no address of the host. */
   known: boolean;
-  /** Networks that links of the host are in: only the named link's, where one is named. */
+  /** Networks that links of the host are in, those that are up: only the named link's, where one is named. */
   beside: { network: Cidr; link: number }[];
 }
 
@@ -68,12 +68,20 @@ export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Under
     throw missing(`link "${link.name}", the underlay, has no IPv${family} address`);
   // Networks of this node's own pods hold no other node, and come only with the first pod.
   const pods = self.subnets.map((subnet) => parseCidr(subnet)!);
+  // A link that is down keeps its addresses of IPv4, but the kernel refuses routes by it.
+  const links = new Map<number, Link | undefined>([[link.index, link]]);
+  const leads = (index: number) => {
+    if (!links.has(index)) links.set(index, findLink(ns, index));
+    const there = links.get(index);
+    return there !== undefined && isUp(there);
+  };
   const beside = all.filter(
     ({ index, network: { ip, prefix } }) =>
       (!paths.underlay || index === link.index) &&
       prefix < ip.length * 8 &&
       isGlobal(ip) &&
-      !pods.some((subnet) => contains(subnet, ip)),
+      !pods.some((subnet) => contains(subnet, ip)) &&
+      leads(index),
   );
   return {
     link,
@@ -86,6 +94,12 @@ export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Under
     known: self.addresses.length === 0 || self.addresses.some((one) => holder(one)),
     beside: beside.map(({ index, network }) => ({ network, link: index })),
   };
+}
+
+/** All that paths depend on of it, as text: the same as long as nothing has moved. */
+export function footingOf({ link, family, local, sources, known, beside }: Underlay): string {
+  const networks = beside.map((one) => `${formatCidr(one.network)} ${one.link}`);
+  return JSON.stringify([link.index, link.mtu, family, local, sources, known, networks]);
 }
 
 /** Throws code 11 while this node's IPv6 address is tested for duplicates: until then no route may name it as its source. */
@@ -111,7 +125,7 @@ function defaultLink(ns: Namespace, family: 4 | 6): number | undefined {
   const all = family === 4 ? "0.0.0.0/0" : "::/0";
   const routes = ns.route
     .dump(dumpRoutes(family === 4 ? 2 : 10))
-    .flatMap(readRoutes)
+    .flatMap((answer) => (answer.payload[1] === 0 ? readRoutes(answer) : [])) // to read thousands costs
     .filter(({ destination, link }) => destination === all && link !== undefined);
   routes.sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0));
   return routes[0]?.link;

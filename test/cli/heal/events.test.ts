@@ -19,11 +19,11 @@ test("links: changed, gone, and no port any more", () => {
   expect(of(17, body)).toEqual([{ ...link, left: true }]);
 });
 
-test("addresses and routes that went, and routes that came in place of others", () => {
+test("addresses and routes that went, or came", () => {
   const address = bodyOf(createAddress({ index: 3, ip: "10.0.0.1", prefix: 24 }));
   const route = bodyOf(createRoute({ destination: "10.1.0.0/16", gateway: "10.0.0.9", protocol: 116 }));
-  expect(of(20, address)).toEqual([]);
-  expect(of(21, address)).toEqual([{ of: "address", index: 3, ip: "10.0.0.1" }]);
+  expect(of(20, address)).toEqual([{ of: "address", gone: false, index: 3, ip: "10.0.0.1" }]);
+  expect(of(21, address)).toEqual([{ of: "address", gone: true, index: 3, ip: "10.0.0.1" }]);
   for (const [type, gone] of [
     [24, false],
     [25, true],

@@ -35,8 +35,8 @@ test("a link is its pods': a bridge that went of all, one that only changed of o
 });
 
 test("addresses, routes, shaping", () => {
-  expect(about({ of: "address", index: 1, ip: "10.1.0.1" })).toEqual(["a", "b", "c"]);
-  expect(about({ of: "address", index: 1, ip: "10.1.0.2" })).toEqual([]);
+  expect(about({ of: "address", gone: true, index: 1, ip: "10.1.0.1" })).toEqual(["a", "b", "c"]);
+  expect(about({ of: "address", gone: true, index: 1, ip: "10.1.0.2" })).toEqual([]);
   expect(about({ of: "route", gone: true, destination: "10.1.0.3/32", protocol: 116 })).toEqual(["b"]);
   expect(about({ of: "route", gone: true, destination: "10.1.0.0/24", protocol: 2 })).toEqual(["a", "b", "c"]);
   expect(about({ of: "shaping", index: 7 })).toEqual(["b"]);

@@ -43,7 +43,7 @@ test("the kernel is heard without being asked, of links, addresses, routes, neig
   const { index } = heard.find(isEnd) as { index: number };
   for (const event of [
     { of: "link", gone: false, index, name: "br0", up: true },
-    { of: "address", index, ip: "10.9.0.1" },
+    { of: "address", gone: true, index, ip: "10.9.0.1" },
     { of: "route", gone: true, destination: "10.8.0.0/16", protocol: 116 },
     { of: "neighbor", index, ip: "10.9.0.7" },
     { of: "rule", from: "10.7.0.0/16" },

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Namespace } from "../../../lib/netns/netns.ts";
 import { type Paths, pathsOf } from "../../../lib/peers/conf.ts";
-import { findUnderlay, linkBeside, overheadOf } from "../../../lib/peers/underlay.ts";
+import { findUnderlay, footingOf, linkBeside, overheadOf } from "../../../lib/peers/underlay.ts";
 import { onNode } from "../../helpers/namespace.ts";
 import type { Node } from "../../helpers/node.ts";
 
@@ -59,6 +59,13 @@ test("who is beside this host: by the underlay alone where it is named, and neve
     expect(linkBeside(open, "2001:db8::77")).toBe(await index("two"));
     expect(linkBeside(open, "10.1.1.9")).toBeUndefined();
     expect(linkBeside(named, "198.51.100.77")).toBeUndefined();
+    await node.exec("ip", ["link", "set", "two", "down"]);
+    const less = findUnderlay(ns, paths(), self("192.0.2.1"));
+    expect(linkBeside(less, "198.51.100.77")).toBeUndefined();
+    expect(footingOf(less)).not.toBe(footingOf(open));
+    await node.exec("ip", ["link", "set", "two", "up"]);
+    await node.exec("ip", ["addr", "add", "2001:db8::1/64", "dev", "two", "nodad"]);
+    expect(footingOf(findUnderlay(ns, paths(), self("192.0.2.1")))).toBe(footingOf(open));
   });
 });
 
