@@ -10,7 +10,7 @@ import { baseOf, deviceName } from "../../lib/peers/device.ts";
 import { protocol } from "../../lib/peers/entries.ts";
 import { repair } from "../../lib/peers/network.ts";
 import { loadSnapshot, type PeerNode, type Snapshot, selfOf } from "../../lib/peers/snapshot.ts";
-import { markFile, stampedNetworks, stampOf } from "../../lib/peers/stamp.ts";
+import { markFile, readStamp, stampedNetworks, stampOf, whileAlone } from "../../lib/peers/stamp.ts";
 import type { Event } from "./events.ts";
 import { Footings } from "./footing.ts";
 
@@ -189,8 +189,15 @@ function assertPeers(paths: Paths, snapshot: Snapshot | undefined): void {
   const differences = compare(host, paths, snapshot).filter(
     ({ state, what }) => state !== "unreachable" && !what.startsWith("MTU:"),
   );
-  if (differences.length === 0) return;
   const [first] = differences;
   const more = differences.length > 1 ? ` and ${differences.length - 1} more` : "";
-  throw new Error(`${first!.state}: ${first!.what}${more}`);
+  if (first) throw new Error(`${first.state}: ${first.what}${more}`);
+  assertStamped(paths);
+}
+
+/** Throws unless a stamp says that what is in the file is programmed: an ADD would have to do it, and may not be able to. */
+function assertStamped(paths: Paths): void {
+  // Who programmes takes the stamp away meanwhile, and is waited for.
+  if (readStamp(paths) ?? whileAlone(paths.network, () => readStamp(paths))) return;
+  throw new Error(`different: no stamp says that what is in "${paths.file}" is programmed`);
 }

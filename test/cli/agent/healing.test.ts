@@ -34,3 +34,30 @@ test("a path that somebody takes away is back, and counted", async () => {
   await until("it is back", async () => (await node.exec("ip", ["route"])).stdout.includes("10.244.2.0/24 via"));
   expect((await again.get("/readyz")).status).toBe(503);
 });
+
+test("a snapshot's file and a stamp that somebody removes or cuts short are written again", async () => {
+  await using node = await makeNode("healing-files", { uplink: true });
+  const file = join(node.dir, "peers.json");
+  const node1 = { name: "n1", subnets: ["10.244.1.0/24"], addresses: ["192.0.2.1"] };
+  const node2 = { name: "n2", subnets: ["10.244.2.0/24"], addresses: ["192.0.2.2"] };
+  await replace(file, JSON.stringify([node1, node2]));
+  const settings = { intervals: { compare: 1 } };
+  const config = await configure(node, { node: "n1", source: `{type: file, path: ${file}}`, settings });
+  await using agent = await startAgent(node, config);
+  await agent.ready();
+  const run = (command: string) => node.exec("bash", ["-ec", `cd /run/tenon/peers; ${command}`], { reject: false });
+  const stamp = async () => (await run("cat pods.stamp")).stdout;
+  const snapshot = (await run("cat pods.json")).stdout;
+  for (const loss of [": > pods.json", "rm pods.json", "touch pods.json"]) {
+    const before = await stamp();
+    await run(loss);
+    await until(`all is back after ${loss}`, async () => {
+      const { stdout } = await run("cat pods.json");
+      return stdout === snapshot && (await stamp()) !== before;
+    });
+  }
+  const said = agent.said();
+  await agent.signal("SIGTERM");
+  expect(await agent.ended()).toBe(0);
+  expect(said).not.toContain("cannot");
+}, 60_000);
