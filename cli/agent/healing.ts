@@ -16,6 +16,7 @@ export function healing(
         caches: results,
         // By what the agent knows, which may be newer than what the file says.
         mend: ({ network }) => repair(network),
+        networks: () => networks().flatMap(({ paths, snapshot }) => (snapshot ? paths : [])),
         snapshot: ({ network }) => networks().find(({ name }) => name === network)?.snapshot,
         rest,
         repaired({ kind, name, why, failure }) {

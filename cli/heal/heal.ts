@@ -25,6 +25,8 @@ export interface Options {
   caches: readonly string[];
   /** Brings back a network's paths to other nodes; default: by what its snapshot says. */
   mend?(paths: Paths): void;
+  /** The paths of networks that are programmed, whether stamps say so or not. */
+  networks?(): readonly Paths[];
   /** A network's snapshot as it was programmed, for who has it in memory; default: the one in its file. */
   snapshot?(paths: Paths): Snapshot | undefined;
   /** An attachment that was repaired while its runtime took it down: whatever of it is left goes. Default: by DEL. */

@@ -1,5 +1,6 @@
 // The paths to other nodes, of every network that was programmed on this one: each a part like those of attachments, and a
-// quick way to tell whether what the kernel says went is any of it. The stamps under /run/tenon say which networks these are.
+// quick way to tell whether what the kernel says went is any of it. The stamps under /run/tenon say which networks these are,
+// and the agent of its own: a stamp is away while a network is programmed, and stays away if that was cut short.
 
 import type { Part } from "../../lib/cni/request.ts";
 import { isUp, listLinks } from "../../lib/ip/link.ts";
@@ -17,6 +18,8 @@ import { Footings } from "./footing.ts";
 export interface Source {
   /** Brings a network's paths back; default: by what its snapshot says. */
   mend?(paths: Paths): void;
+  /** Networks that are known to be programmed, whether stamps say so or not. */
+  networks?(): readonly Paths[];
   /** The snapshot that was programmed, for who has it in memory; undefined: the one in the file. */
   snapshot?(paths: Paths): Snapshot | undefined;
   log?(text: string): void;
@@ -31,6 +34,7 @@ export class Peers {
   /** How many names were looked for in this pass. */
   #asked = 0;
   #networks: Paths[] = [];
+  readonly #own: () => readonly Paths[];
   readonly #repair: (paths: Paths) => void;
   /** What somebody has in memory. */
   readonly #remembered: (paths: Paths) => Snapshot | undefined;
@@ -40,7 +44,8 @@ export class Peers {
   /** Links that are up, by index, as far as was heard. */
   #up = new Set<number>();
 
-  constructor({ mend, snapshot, log }: Source = {}) {
+  constructor({ mend, networks, snapshot, log }: Source = {}) {
+    this.#own = () => networks?.() ?? [];
     this.#repair = mend ?? ((paths) => void repair(host, paths));
     this.#remembered = (paths) => snapshot?.(paths);
     this.#footings = new Footings((paths) => this.#self(paths), log);
@@ -48,7 +53,9 @@ export class Peers {
 
   /** Reads which networks there are; to be called before the others are, with all that was heard since. */
   refresh(): void {
-    this.#networks = stampedNetworks().flatMap((network) => stampOf(network)?.paths ?? []);
+    const stamped = stampedNetworks().flatMap((network) => stampOf(network)?.paths ?? []);
+    const all = [...stamped, ...this.#own()];
+    this.#networks = [...new Map(all.map((paths) => [paths.network, paths])).values()];
   }
 
   /** The networks that events may be about; `anew`: the links are looked at too, as at first and when news was lost. */
