@@ -10,7 +10,7 @@ import { readElements } from "../../lib/nftables/element.ts";
 
 export type Event =
   /** A link that came, changed or went; `left`: it is no bridge's port any more. */
-  | { of: "link"; gone: boolean; index: number; name: string; up: boolean; left: boolean }
+  | { of: "link"; gone: boolean; index: number; name: string; up: boolean; mtu: number; left: boolean }
   | { of: "address"; gone: boolean; index: number; ip: string }
   | { of: "route"; gone: boolean; destination: string; protocol: number }
   /** A neighbour or a forwarding entry that went: its address, and that of the tunnel's other end. */
@@ -41,10 +41,10 @@ export function readRouteEvents(datagram: Uint8Array): Event[] {
     switch (type) {
       case NEWLINK:
       case DELLINK: {
-        const { name = "", flags } = readLink({ payload });
+        const { name = "", mtu = 0, flags } = readLink({ payload });
         const left = payload[0] === AF_BRIDGE && type === DELLINK;
         const gone = payload[0] !== AF_BRIDGE && type === DELLINK;
-        events.push({ of: "link", gone, index, name, up: (flags & IFF_UP) !== 0, left });
+        events.push({ of: "link", gone, index, name, up: (flags & IFF_UP) !== 0, mtu, left });
         break;
       }
       case NEWADDR:

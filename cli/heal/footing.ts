@@ -33,13 +33,13 @@ export class Footings {
     return !this.#last.has(network);
   }
 
-  /** Looks again: whether it is another one than before, or stood on one of these links, which lost something meanwhile. */
-  hasMoved(paths: Paths, fallen: ReadonlySet<number>): boolean {
+  /** Looks again: whether it is another one than before, or stood on one of these links, which changed meanwhile, maybe back. */
+  hasMoved(paths: Paths, changed: ReadonlySet<number>): boolean {
     const before = this.#last.get(paths.network);
     const now = this.#look(paths);
     this.#last.set(paths.network, now);
     if (now.lack !== undefined && now.lack !== before?.lack) this.#log?.(`${paths.network}: ${now.lack}`);
-    return before !== undefined && (now.text !== before.text || before.links.some((link) => fallen.has(link)));
+    return before !== undefined && (now.text !== before.text || before.links.some((link) => changed.has(link)));
   }
 
   /** Whether there is none: then nothing can be mended, and its return will be news. */
@@ -52,7 +52,7 @@ export class Footings {
       const self = this.#self(paths);
       if (!self) return { text: "", links: [] };
       const underlay = findUnderlay(this.#ns, paths, self);
-      assertTested(this.#ns, underlay);
+      assertTested(underlay);
       return { text: footingOf(underlay), links: [underlay.link.index, ...underlay.beside.map(({ link }) => link)] };
     } catch (error) {
       if (!(error instanceof CniError)) throw error;

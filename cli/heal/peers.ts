@@ -41,8 +41,8 @@ export class Peers {
   readonly #footings: Footings;
   /** This node as files said that were read: one of thousands takes a tenth of a second. */
   readonly #selves = new Map<string, { mark: string; self: PeerNode | undefined }>();
-  /** Links that are up, by index, as far as was heard. */
-  #up = new Set<number>();
+  /** The MTU of links that are up, by index, as far as was heard. */
+  #up = new Map<number, number>();
 
   constructor({ mend, networks, snapshot, log }: Source = {}) {
     this.#own = () => networks?.() ?? [];
@@ -61,17 +61,17 @@ export class Peers {
   /** The networks that events may be about; `anew`: the links are looked at too, as at first and when news was lost. */
   affected(events: readonly Event[], anew = false): Set<string> {
     const affected = new Set<string>();
-    const fallen = new Set<number>();
+    const changed = new Set<number>();
     let stirred = anew;
     for (const event of events) {
       const isLoss = (event.of === "link" && this.#isLoss(event)) || (event.of === "address" && event.gone);
-      if (isLoss) fallen.add(event.index);
+      if (isLoss) changed.add(event.index);
       stirred ||= isGround(event);
       for (const network of this.#about(event, isLoss)) affected.add(network);
     }
-    if (anew) this.#up = new Set(listLinks(host).flatMap((link) => (isUp(link) ? link.index : [])));
+    if (anew) this.#up = new Map(listLinks(host).flatMap((link) => (isUp(link) ? [[link.index, link.mtu ?? 0]] : [])));
     for (const paths of this.#networks)
-      if ((stirred || this.#footings.isNew(paths)) && this.#footings.hasMoved(paths, fallen))
+      if ((stirred || this.#footings.isNew(paths)) && this.#footings.hasMoved(paths, changed))
         affected.add(paths.network);
     return affected;
   }
@@ -99,11 +99,12 @@ export class Peers {
     }
   }
 
-  /** Whether a link went, or went down: one that is just being made is not up yet either, and has lost nothing. */
-  #isLoss({ gone, up, index }: Event & { of: "link" }): boolean {
-    const was = this.#up.delete(index);
-    if (up && !gone) this.#up.add(index);
-    return gone || (!up && was);
+  /** Whether a link went, went down or has another MTU: one that is just being made is not up yet either, and has lost nothing. */
+  #isLoss({ gone, up, index, mtu }: Event & { of: "link" }): boolean {
+    const was = this.#up.get(index);
+    if (up && !gone) this.#up.set(index, mtu);
+    else this.#up.delete(index);
+    return gone || (was !== undefined && !(up && mtu === was));
   }
 
   /** After a pass: what it had to know is let go. */

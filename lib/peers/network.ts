@@ -133,7 +133,7 @@ export function programme(
       inOrder(put).map((entry) => entry.put()),
     );
   } catch (error) {
-    if (error instanceof NetlinkError && error.code === "EINVAL") assertTested(ns, ground.underlay);
+    if (error instanceof NetlinkError && error.code === "EINVAL") assertTested(ground.underlay);
     throw error;
   }
   changes.removed += surplus.length;

@@ -17,6 +17,8 @@ export interface Underlay {
   local: string;
   /** This node's own addresses, which pods elsewhere see it by: the first of each family that the host really has. */
   sources: { 4?: string; 6?: string };
+  /** Which of these is still tested for duplicates. */
+  untested?: string;
   /** False: the snapshot's address of this node is no address of the host. */
   known: boolean;
   /** Networks that links of the host are in, those that are up: only the named link's, where one is named. */
@@ -25,6 +27,7 @@ export interface Underlay {
 
 interface HostAddress {
   index: number;
+  flags: number;
   network: Cidr;
 }
 
@@ -38,8 +41,8 @@ export const overheadOf = (family: 4 | 6) => (family === 4 ? 50 : 70);
 export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Underlay {
   const missing = (what: string) => new CniError(codes.unavailable, `Cannot reach other nodes: ${what}`);
   const all: HostAddress[] = ns.route.dump(dumpAddresses(0)).map((answer) => {
-    const { index, ip, prefix } = readAddress(answer);
-    return { index, network: { ip: parseIp(ip)!, prefix } };
+    const { index, ip, prefix, flags = 0 } = readAddress(answer);
+    return { index, flags, network: { ip: parseIp(ip)!, prefix } };
   });
   const family =
     paths.tunnel?.family ?? (self.addresses.some((one) => familyOfText(one) === 4) || !self.addresses.length ? 4 : 6);
@@ -83,14 +86,17 @@ export function findUnderlay(ns: Namespace, paths: Paths, self: PeerNode): Under
       !pods.some((subnet) => contains(subnet, ip)) &&
       leads(index),
   );
+  const sources = {
+    4: self.addresses.find((one) => familyOfText(one) === 4 && holder(one)),
+    6: self.addresses.find((one) => familyOfText(one) === 6 && holder(one)),
+  };
+  const isUntested = sources[6] !== undefined && (holder(sources[6])!.flags & IFA_F_TENTATIVE) !== 0;
   return {
     link,
     family,
     local: local ?? "",
-    sources: {
-      4: self.addresses.find((one) => familyOfText(one) === 4 && holder(one)),
-      6: self.addresses.find((one) => familyOfText(one) === 6 && holder(one)),
-    },
+    sources,
+    ...(isUntested ? { untested: sources[6] } : {}),
     known: self.addresses.length === 0 || self.addresses.some((one) => holder(one)),
     beside: beside.map(({ index, network }) => ({ network, link: index })),
   };
@@ -103,11 +109,10 @@ export function footingOf({ link, family, local, sources, known, beside }: Under
 }
 
 /** Throws code 11 while this node's IPv6 address is tested for duplicates: until then no route may name it as its source. */
-export function assertTested(ns: Namespace, { sources }: Underlay): void {
-  const own = sources[6] && formatIp(parseIp(sources[6])!);
-  const all = own ? ns.route.dump(dumpAddresses(0)).map(readAddress) : [];
-  if (all.some(({ ip, flags = 0 }) => ip === own && (flags & IFA_F_TENTATIVE) !== 0))
-    throw new CniError(codes.tryAgain, `Cannot reach other nodes: address ${own} is still being tested for duplicates`);
+export function assertTested({ untested }: Underlay): void {
+  if (untested === undefined) return;
+  const text = `Cannot reach other nodes: address ${untested} is still being tested for duplicates`;
+  throw new CniError(codes.tryAgain, text);
 }
 
 /** The link of that index; not the loopback, where routers keep their addresses: traffic leaves by another. */

@@ -11,8 +11,8 @@ import { datagram, say } from "../../helpers/transport.ts";
 const of = (type: number, payload: Uint8Array) => readRouteEvents(say(type, 0, payload));
 
 test("links: changed, gone, and no port any more", () => {
-  const body = bodyOf(changeLink({ index: 7, name: "v0", up: true }));
-  const link: Event = { of: "link", gone: false, index: 7, name: "v0", up: true, left: false };
+  const body = bodyOf(changeLink({ index: 7, name: "v0", up: true, mtu: 1400 }));
+  const link: Event = { of: "link", gone: false, index: 7, name: "v0", up: true, mtu: 1400, left: false };
   expect(of(16, body)).toEqual([link]);
   expect(of(17, body)).toEqual([{ ...link, gone: true }]);
   body[0] = 7; // AF_BRIDGE

@@ -18,9 +18,9 @@ test("what moves is the link, its address and MTU, and what is beside; links of 
       (text) => said.push(text),
       ns,
     );
-    const moved = async (command: string, ...fallen: number[]) => {
+    const moved = async (command: string, ...changed: number[]) => {
       await run(command);
-      return footings.hasMoved(paths, new Set(fallen));
+      return footings.hasMoved(paths, new Set(changed));
     };
     expect(footings.isNew(paths)).toBe(true);
     expect(await moved("")).toBe(false);

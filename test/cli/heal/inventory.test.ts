@@ -22,7 +22,7 @@ const inventory = new Inventory([one("a", 2), one("b", 3), one("c", 4, "br1"), t
 const about = (event: Event) =>
   inventory.affected(event, (index) => ({ 7: "tnb" })[index as 7]).map(({ containerId }) => containerId);
 const link = (name: string, more: object = {}) =>
-  about({ of: "link", gone: false, index: 1, name, up: true, left: false, ...more });
+  about({ of: "link", gone: false, index: 1, name, up: true, mtu: 1500, left: false, ...more });
 
 test("a link is its pods': a bridge that went of all, one that only changed of one", () => {
   expect([link("tna"), link("cni0"), link("cni0", { gone: true }), link("cni0", { up: false })]).toEqual([
