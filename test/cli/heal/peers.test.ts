@@ -83,11 +83,11 @@ test("routes come back with the links and the addresses that they lead by", asyn
   for (const destination of ["10.1.2.0", "10.1.4.0", "fd00:1:3::"]) expect(before).toContain(`${destination}/`);
   const back = "ip addr add 2001:db8:2::1/64 dev eth0 nodad";
   const losses = [
-    `ip link set eth0 down; ip link set eth0 up; ${back}`,
-    `ip link set eth0 down; sleep 0.2; ip link set eth0 up; sleep 0.2; ${back}`,
     "ip link set eth1 down; ip link set eth1 up",
     "ip link set eth1 down; sleep 0.2; ip link set eth1 up",
     "ip addr del 198.51.100.1/24 dev eth1; sleep 0.2; ip addr add 198.51.100.1/24 dev eth1",
+    `ip link set eth0 down; ip link set eth0 up; ${back}`,
+    `ip link set eth0 down; sleep 0.2; ip link set eth0 up; sleep 0.2; ${back}`,
   ];
   for (const loss of losses) {
     await run(loss);
