@@ -100,14 +100,14 @@ export function configureInterface(pod: Namespace, wanted: PodInterface): void {
     // An IPv6 route needs its source address ready, which a tentative one is not.
     ...(duplicateDetection ? [] : mapped(wantedRoutes(ips, routes, index), appendRoute)),
   );
-  awaitLocal(
-    pod,
-    mapped(ips, ({ address }) => address),
-  );
   if (duplicateDetection) {
     if (six) waitForAddresses(pod, index);
     pod.route.request(...wantedRoutes(ips, routes, index).map(appendRoute));
   }
+  awaitLocal(
+    pod,
+    mapped(ips, ({ address }) => address),
+  );
 }
 
 /**

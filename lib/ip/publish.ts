@@ -110,7 +110,7 @@ export function withdrawPorts(
   { label, name, ports }: Pick<Published, "label" | "name"> & { ports?: Published },
 ): ProtocolWay[] {
   const connection = ns.netfilter;
-  const places = placesOf(ports);
+  const places = soundPlaces(ports);
   let ended: Contents[] = [];
   change(
     connection,
@@ -130,7 +130,7 @@ export function withdrawPorts(
 }
 
 /** None of what nobody can want: ADD refused it, or it was written after another one. Then the label is searched for. */
-function placesOf(ports: Published | undefined): Place[] {
+function soundPlaces(ports: Published | undefined): Place[] {
   try {
     return ports ? wanted(ports).places : [];
   } catch {
